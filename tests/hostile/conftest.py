@@ -1,0 +1,37 @@
+"""What the tests against hostile peers share."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.hostile.certificates import Authorities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# A scene mostly waits for a time-out; on two cores more than this would only slow each other down.
+AT_ONCE = 4
+
+
+@pytest.fixture(scope="session")
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> Authorities:
+    """Certificate authorities of this run."""
+    return Authorities.made_in(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def play(request: pytest.FixtureRequest) -> Iterator[Callable[[Any], Any]]:
+    """Return what became of a scene; all chosen scenes of the module are played side by side."""
+    scenes = [
+        callspec.params["scene"]
+        for item in request.session.items
+        if item.path == request.path
+        and (callspec := getattr(item, "callspec", None))
+        and "scene" in callspec.params
+    ]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        played: dict[int, Future[Any]] = {id(scene): pool.submit(scene) for scene in scenes}
+        yield lambda scene: played[id(scene)].result()
