@@ -37,6 +37,7 @@ Faults outlive a restart. When ready, each replica's address is one JSON line on
 import argparse
 import dataclasses
 import hmac
+import inspect
 import ipaddress
 import json
 import math
@@ -44,6 +45,7 @@ import os
 import signal
 import socket
 import struct
+import sys
 import threading
 import time
 from collections import deque
@@ -134,6 +136,7 @@ class Listener(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 128
+    timeout = 0.5  # the most that closing takes
 
     def __init__(self, address: tuple[str, int], respond: Callable[[Question], Answer]) -> None:
         """Raise OSError where the address cannot be listened on."""
@@ -142,7 +145,8 @@ class Listener(ThreadingHTTPServer):
         self.closing = threading.Event()
         self._connections: dict[int, socket.socket] = {}
         super().__init__(address, _Conversation)
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     @property
     def bound(self) -> tuple[str, int]:
@@ -156,7 +160,10 @@ class Listener(ThreadingHTTPServer):
     def close(self) -> None:
         """Refuse new connections and cut every open one but that of the calling thread."""
         self.closing.set()
-        self.shutdown()
+        with suppress(OSError):
+            # Wakes the thread that accepts, where the system can: serve_forever would have to be polled for that.
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
         self.server_close()
         for thread, connection in list(self._connections.items()):
             if thread != threading.get_ident():
@@ -177,12 +184,12 @@ class Listener(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a peer that went away: it does so whenever a deadline passes."""
-        try:
-            raise  # noqa: PLE0704 - called from an except clause
-        except OSError:
-            pass
-        except Exception:  # noqa: BLE001 - socketserver prints it
+        if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
+
+    def _accept(self) -> None:
+        while not self.closing.is_set():
+            self.handle_request()
 
 
 class _Conversation(BaseHTTPRequestHandler):
@@ -244,23 +251,22 @@ class _Conversation(BaseHTTPRequestHandler):
             self.connection.close()
 
 
-_Shape = TypeVar("_Shape")
+_Result = TypeVar("_Result")
 
 
-def shaped(shape: Callable[..., _Shape], document: Any) -> _Shape:
-    """Build a dataclass from a JSON object. Raises ValueError on names, types and values that it does not have."""
+def call_with(function: Callable[..., _Result], document: Any) -> _Result:
+    """Call with the values of a JSON object. Raises ValueError on names and types that `function` does not take."""
     if not isinstance(document, dict):
         raise ValueError("a JSON object is needed")  # noqa: TRY004 - the document's fault, not the caller's
-    kinds = {name: kind for name, kind in get_type_hints(shape).items() if name != "return"}
+    try:
+        inspect.signature(function).bind(**document)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    kinds = get_type_hints(function)
     for name, value in document.items():
-        if name not in kinds:
-            raise ValueError(f"there is no {name}; there is {', '.join(kinds)}")
         if not _is_of(value, kinds[name]):
             raise ValueError(f"{name} cannot be {json.dumps(value)}")
-    try:
-        return shape(**document)
-    except TypeError:
-        raise ValueError(f"needed: {', '.join(kinds)}") from None
+    return function(**document)
 
 
 def _is_of(value: object, kind: Any) -> bool:
@@ -322,11 +328,10 @@ class Faults:
 
     def __post_init__(self) -> None:
         """Raise ValueError on what cannot be played."""
-        statuses = {"switch_status": self.switch_status, "mode_status": self.mode_status}
-        require_within(200, 599, **statuses, health_status=self.health_status)
-        require_within(
-            0, 86400, forget_after_seconds=self.forget_after_seconds, hang_seconds=self.hang_seconds
-        )
+        require_within(200, 599, switch_status=self.switch_status)
+        require_within(200, 599, mode_status=self.mode_status, health_status=self.health_status)
+        require_within(0, 86400, forget_after_seconds=self.forget_after_seconds)
+        require_within(0, 86400, hang_seconds=self.hang_seconds)
         require_within(1, math.inf, count=self.count)
 
     def strike(self, path: str, wanted: str | None) -> bool:
@@ -392,23 +397,6 @@ class _Setup:
     startup_seconds: float
     start_mode: StartMode
     open_orders: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Restart:
-    version: str | None = None
-    startup_seconds: float | None = None
-    start_mode: StartMode | None = None
-    down_seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        require_within(0, 86400, startup_seconds=self.startup_seconds, down_seconds=self.down_seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class _Operator:
-    mode: Literal["active", "standby"]
-    reason: str | None = None
 
 
 class Replica:
@@ -479,7 +467,7 @@ class Replica:
             self._faults = faults
             self._faults_at = self._clock()
 
-    def operator(self, mode: Literal["active", "standby"], reason: str | None) -> None:
+    def operator(self, mode: Literal["active", "standby"], reason: str | None = None) -> None:
         """Be an operator at the OMS itself: at once, without draining, whatever the faults."""
         with self._lock:
             self._advance()
@@ -498,8 +486,9 @@ class Replica:
         Be replaced by a new pod at the same address, which has forgotten mode and reason.
 
         It returns as soon as connections are refused; `down_seconds` later it listens again by itself.
-        What is None stays as it was.
+        What is None stays as it was. Raises ValueError on seconds outside of a day.
         """
+        require_within(0, 86400, startup_seconds=startup_seconds, down_seconds=down_seconds)
         with self._lock:
             self._advance()
             self.close()
@@ -508,7 +497,7 @@ class Replica:
                 setup,
                 version=setup.version if version is None else version,
                 startup_seconds=setup.startup_seconds if startup_seconds is None else startup_seconds,
-                start_mode=start_mode or setup.start_mode,
+                start_mode=setup.start_mode if start_mode is None else start_mode,
             )
             if not down_seconds:
                 self.open(self.bound)
@@ -695,12 +684,11 @@ class Replica:
         try:
             match question.method, question.path:
                 case "POST", "/mock/faults":
-                    self.faults = shaped(Faults, question.json())
+                    self.faults = call_with(Faults, question.json())
                 case "POST", "/mock/operator":
-                    operator = shaped(_Operator, question.json())
-                    self.operator(operator.mode, operator.reason)
+                    call_with(self.operator, question.json())
                 case "POST", "/mock/restart":
-                    self.restart(**dataclasses.asdict(shaped(_Restart, question.json())))
+                    call_with(self.restart, question.json())
                 case _:
                     return Answer(404, {"error": f"there is no {question.method} {question.path}"})
         except ValueError as error:
@@ -824,7 +812,9 @@ def main() -> int:
         default=os.environ.get("MOCK_OMS_TOKEN") or None,
         help="bearer token of /admin/mode (MOCK_OMS_TOKEN, which no process list shows; without it nobody needs one)",
     )
-    command.add_argument("--version-name", default="1", help="the version that it tells (%(default)s)")
+    command.add_argument(
+        "--version-name", dest="version", default="1", help="the version that it tells (%(default)s)"
+    )
     command.add_argument(
         "--drain-seconds", type=float, default=2.0, help="from active to standby (%(default)s)"
     )
@@ -836,18 +826,9 @@ def main() -> int:
         help="mode after a start; starting becomes standby when started up (%(default)s)",
     )
     command.add_argument("--open-orders", type=int, default=5, help="while active (%(default)s)")
-    options = command.parse_args()
+    options = {name: value for name, value in vars(command.parse_args()).items() if value is not None}
     try:
-        oms = MockOms(
-            replicas=options.replicas,
-            listen=options.listen or ["127.0.0.10:0"],
-            token=options.token,
-            version=options.version_name,
-            drain_seconds=options.drain_seconds,
-            startup_seconds=options.startup_seconds,
-            start_mode=options.start_mode,
-            open_orders=options.open_orders,
-        )
+        oms = MockOms(**options)
         serve_until_told_to_end(oms, lambda: [replica.address for replica in oms.replicas])
     except (ValueError, OSError) as error:
         command.error(str(error))

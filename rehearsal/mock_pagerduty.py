@@ -44,10 +44,10 @@ from rehearsal.mock_oms import (
     Listener,
     Question,
     Received,
+    call_with,
     host_and_port,
     require_within,
     serve_until_told_to_end,
-    shaped,
 )
 
 Action = Literal["trigger", "acknowledge", "resolve"]
@@ -414,7 +414,7 @@ class MockPagerDuty:
 
     def _replace_faults(self, question: Question) -> Answer:
         try:
-            faults = shaped(DeliveryFaults, question.json())
+            faults = call_with(DeliveryFaults, question.json())
         except ValueError as error:
             return Answer(400, {"error": str(error)})
         if question.path == "/mock/faults":
