@@ -1,0 +1,93 @@
+"""One JSON object a line on stdout, or lines for a person on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from typing import Any, Literal
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+from hooks.redaction import redact
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+
+_FIRST = ("timestamp", "level", "event", "hook", "target")
+_OURS = frozenset({"timestamp", "level", "event", "hook", "outcome", "cause", "elapsed_seconds"})
+
+
+class _Stdout:
+    """Standard output that may be closed or full: what cannot be written must not cost a page."""
+
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            # A lone surrogate cannot be encoded; as \\udXXX it is valid JSON.
+            sys.stdout.buffer.write((message + "\n").encode("utf-8", "backslashreplace"))
+            sys.stdout.buffer.flush()
+
+    log = debug = info = warning = error = critical = fatal = exception = msg
+
+
+def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {redact(key): value if key in _OURS else redact(value) for key, value in event.items()}
+
+
+def _elapsed(began: float) -> structlog.typing.Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        first = {name: event.pop(name) for name in _FIRST if name in event}
+        return {**first, "elapsed_seconds": round(time.monotonic() - began, 3), **event}
+
+    return add
+
+
+def _tracebacks() -> structlog.typing.Processor:
+    """Tracebacks without locals: a frame's locals hold the secrets."""
+    transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return structlog.processors.ExceptionRenderer(transformer)
+
+
+def _renderer(log_format: Literal["json", "console"]) -> list[structlog.typing.Processor]:
+    if log_format == "console":
+        plain = structlog.dev.plain_traceback
+        return [_redact, structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=plain)]
+    return [_tracebacks(), _redact, structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
+
+
+def configure(
+    hook: str,
+    *,
+    log_format: Literal["auto", "json", "console"],
+    level: str,
+    began: float,
+) -> None:
+    """Set up the one log of the process; `elapsed_seconds` counts from `began`, a monotonic time."""
+    terminal = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _elapsed(began),
+            *_renderer("console" if terminal else "json"),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=lambda *_: _Stdout(),
+        context_class=dict,
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(hook=hook)
+
+
+def verdict(**facts: Any) -> None:
+    """Write the last line, whatever the level of the log is."""
+    everything = structlog.make_filtering_bound_logger(0)
+    structlog.wrap_logger(_Stdout(), wrapper_class=everything).info("verdict", **facts)
+
+
+def logger(**context: Any) -> FilteringBoundLogger:
+    """Return the log, with facts that every line from here carries."""
+    bound: FilteringBoundLogger = structlog.get_logger(**context)
+    return bound

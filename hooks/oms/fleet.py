@@ -1,0 +1,129 @@
+"""All targets at once: a round of looks, a round of switches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Coroutine, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from hooks import classify, strict_json
+from hooks.attempt import NoAnswer, Outcome
+from hooks.classify import Next
+from hooks.expression import Expression
+from hooks.oms.addresses import Address, Addresses
+from hooks.oms.documents import Documents, HealthLook, Look
+from hooks.oms.switching import Asked
+from hooks.oms.target import Target, trust_of
+from hooks.settings import Oms
+from hooks.waiting import Deadline, backed_off, now
+
+_FIRST_BACK_OFF = 0.1
+_LONGEST_BACK_OFF = 2.0
+
+T = TypeVar("T")
+
+
+class Fleet:
+    """Every target of the OMS, present and past."""
+
+    def __init__(self, settings: Oms) -> None:
+        self.targets: tuple[Target, ...] = ()
+        self.problem: str | None = "not looked up yet"
+        self.unknown_to_dns = False
+        self._settings = settings
+        self._documents = Documents(settings)
+        self._trust = trust_of(settings)
+        self._addresses = Addresses(settings.oms_url, every_pod=settings.oms_every_pod)
+        self._by_address: dict[Address, Target] = {}
+
+    async def resolve(self, deadline: Deadline) -> None:
+        """Find out which targets there are now; with `problem` they are not known to be all."""
+        within = min(self._settings.oms_attempt_timeout_seconds, deadline.remaining)
+        found = await self._addresses.resolve(within)
+        self.targets = tuple(self._target(address) for address in found.addresses)
+        self.unknown_to_dns = found.unknown
+        self.problem = found.problem
+        if found.problem is None and len(self.targets) < self._settings.oms_min_targets:
+            self.problem = (
+                f"{len(self.targets)} of at least {self._settings.oms_min_targets} addresses are there"
+            )
+
+    def _target(self, address: Address) -> Target:
+        if address not in self._by_address:
+            self._by_address[address] = Target(address, self._settings, self._documents, self._trust)
+        return self._by_address[address]
+
+    async def modes(self, targets: Iterable[Target], deadline: Deadline) -> dict[Target, Look]:
+        """Ask these targets for their mode, all at the same time."""
+        return await _gathered({target: target.read_mode(deadline.remaining) for target in targets})
+
+    async def healths(self, targets: Iterable[Target], deadline: Deadline) -> dict[Target, HealthLook]:
+        """Ask these targets for their health, all at the same time."""
+        return await _gathered({target: target.read_health(deadline.remaining) for target in targets})
+
+    def observations(self) -> dict[str, Any]:
+        """Return what was last seen of every target, for the verdict."""
+        return {target.label: target.observation for target in self._by_address.values()}
+
+    def __str__(self) -> str:
+        """Say in which mode each target is."""
+        told = [str(target) for target in self.targets]
+        return "; ".join([*told, self.problem] if self.problem else told)
+
+    async def aclose(self) -> None:
+        for target in self._by_address.values():
+            await target.aclose()
+
+
+class Requests:
+    """One kind of request, to standby or to active: what was asked of each target, and what came of it."""
+
+    def __init__(self, body: Expression, name: str) -> None:
+        """Prepare the request; `body` builds it from our `name`."""
+        self._body = strict_json.dump(body.only(strict_json.dump(name)))
+        self._asked: dict[Target, Asked] = {}
+
+    def __getitem__(self, target: Target) -> Asked:
+        return self._asked.get(target, _NOT_ASKED)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a request may have arrived anywhere."""
+        return any(asked.may_have_arrived for asked in self._asked.values())
+
+    def see(self, looks: Mapping[Target, Look]) -> None:
+        """Take a round of looks into account."""
+        self._asked.update({target: self[target].seen(look) for target, look in looks.items()})
+
+    async def send(self, targets: Collection[Target], deadline: Deadline) -> dict[Target, Outcome]:
+        """Send these targets the request, all at the same time; return those that refused it."""
+        former = {target: self[target] for target in targets}
+        # Noted before it is sent: SIGTERM may come while the request is under way.
+        self._asked.update({target: asked.again(now()) for target, asked in former.items()})
+        outcomes = await _gathered(
+            {target: target.switch(self._body, deadline.remaining) for target in targets}
+        )
+        for target, outcome in outcomes.items():
+            asked = self[target].answered(outcome, now(), _pause(former[target], outcome, deadline))
+            if isinstance(outcome, NoAnswer) and not outcome.may_have_arrived:
+                asked = replace(asked, may_have_arrived=former[target].may_have_arrived)
+            self._asked[target] = asked
+        return {
+            target: outcome
+            for target, outcome in outcomes.items()
+            if classify.switch(outcome) is Next.REFUSED
+        }
+
+
+_NOT_ASKED = Asked()
+
+
+def _pause(former: Asked, outcome: Outcome, deadline: Deadline) -> float:
+    """Return how long to leave a target alone that did not accept; never so long that no attempt is left."""
+    backing_off = backed_off(former.tries, first=_FIRST_BACK_OFF, longest=_LONGEST_BACK_OFF)
+    return max(backing_off, min(classify.retry_after(outcome), deadline.remaining / 2))
+
+
+async def _gathered(questions: Mapping[Target, Coroutine[Any, Any, T]]) -> dict[Target, T]:
+    return dict(zip(questions, await asyncio.gather(*questions.values()), strict=True))

@@ -1,0 +1,63 @@
+"""Known secrets are taken out of whatever comes out: logs, pages, the termination log.
+
+By value, not by shape: a peer can echo a webhook's secret path in its error body, and a runbook's
+link must keep its query.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+HIDDEN = "[redacted]"
+_SHORTEST_PATH_SEGMENT = 8
+
+_secrets: set[str] = set()
+_longest_first: list[str] = []
+
+
+def hide(*secrets: str | None) -> None:
+    """Remember values that must never come out."""
+    for secret in filter(None, secrets):
+        # The second is how it reads inside a document that is quoted as JSON.
+        _secrets.update((secret, json.dumps(secret)[1:-1]))
+    _longest_first[:] = sorted(_secrets, key=len, reverse=True)
+
+
+def hide_url(url: str, *, path: bool) -> None:
+    """Remember what of a URL is secret: user info and query always, the path where it is a webhook's."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        hide(url)
+        return
+    user_info = parts.netloc.rpartition("@")[0]
+    hide(user_info, unquote(user_info), parts.password, unquote(parts.password or ""), parts.query)
+    if user_info:
+        hide(b64encode(unquote(user_info).encode()).decode())
+    if path and len(parts.path) > 1:
+        hide(url, parts.path, parts.path.strip("/"))
+        hide(*(part for part in parts.path.split("/") if len(part) >= _SHORTEST_PATH_SEGMENT))
+
+
+def forget_all() -> None:
+    """Start anew, for a process that plays several commands (the tests)."""
+    _secrets.clear()
+    _longest_first.clear()
+
+
+def redact(value: Any) -> Any:
+    """Return the same JSON-like value with every known secret replaced, in keys as well."""
+    if not _longest_first:
+        return value
+    if isinstance(value, str):
+        for secret in _longest_first:
+            value = value.replace(secret, HIDDEN)
+        return value
+    if isinstance(value, dict):
+        return {redact(key): redact(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(item) for item in value]
+    return value
