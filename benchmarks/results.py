@@ -1,0 +1,42 @@
+"""What was measured, held against its limit, and the table of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of time or memory, round by round, and the most that its median may be."""
+
+    what: str
+    hooks: Sequence[float]
+    limit: float
+    because: str = ""
+    scripts: Sequence[float] = ()
+    unit: str = "s"
+
+    @property
+    def value(self) -> float:
+        return median(self.hooks)
+
+    @property
+    def scripts_value(self) -> float | None:
+        return median(self.scripts) if self.scripts else None
+
+    @property
+    def missed(self) -> bool:
+        return self.value > self.limit
+
+
+def table(rows: Sequence[Row]) -> str:
+    return "\n".join(
+        [f"{'median':<30}{'scripts':>9}{'hooks':>9}{'ratio':>8}{'limit':>9}", *(_line(row) for row in rows)]
+    )
+
+
+def _line(row: Row) -> str:
+    beside = ("", "") if row.scripts_value is None else (row.scripts_value, row.value / row.scripts_value)
+    scripts, ratio = (f"{number:.3f}" if number else "" for number in beside)
+    told = f"{row.what:<30}{scripts:>9}{row.value:>9.3f}{ratio:>8}{row.limit:>9.3f} {row.unit:<3}"
+    return f"{told}{'missed' if row.missed else 'ok':<8}{row.because}".rstrip()
