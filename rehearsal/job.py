@@ -78,8 +78,8 @@ class Watcher(Protocol):
     """Who is told while a Job runs."""
 
     def pod_started(self, pod: Pod) -> None: ...
-    def pod_printed(self, pod: Pod, line: str) -> None: ...
-    def pod_interrupted(self, pod: Pod, why: Interruption) -> None: ...
+    def pod_printed(self, line: str) -> None: ...
+    def pod_interrupted(self, why: Interruption) -> None: ...
     def pod_ended(self, end: PodEnd) -> None: ...
 
 
@@ -147,7 +147,7 @@ class Job:
         name = f"{self.name}-{secrets.token_hex(3)[:5]}"
         pod = manifests.pod(self._manifest, name=name, uid=self._uid, secrets=self._secrets)
         watcher.pod_started(pod)
-        running = await runner.start(pod, lambda line: watcher.pod_printed(pod, line))
+        running = await runner.start(pod, watcher.pod_printed)
         try:
             return await self._watch_pod(pod, running, watcher)
         finally:
@@ -163,7 +163,7 @@ class Job:
             if ended.done() or not self._why:
                 return PodEnd(pod, await ended)
             why = self._why
-            watcher.pod_interrupted(pod, why)
+            watcher.pod_interrupted(why)
             running.terminate()
             await asyncio.wait({ended}, timeout=self._grace_seconds)
             killed = not ended.done()
