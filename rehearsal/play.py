@@ -1,0 +1,195 @@
+"""Plays one scenario from beginning to end, and holds it against the ending that it must have."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from rich.text import Text
+
+from rehearsal import manifests
+from rehearsal.ending import Outcome, differences
+from rehearsal.mock_oms import MockOms
+from rehearsal.mock_pagerduty import MockPagerDuty
+from rehearsal.process_runner import ProcessRunner
+from rehearsal.scenarios import TOKEN
+from rehearsal.stage import OLD, Stage
+from rehearsal.timeline import Result
+from rehearsal.trading import in_words, whole
+from rehearsal.witness import Witness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rehearsal.argo import Operation
+    from rehearsal.fact import Fact, Tell
+    from rehearsal.manifests import Manifest
+    from rehearsal.scenarios import Scenario
+    from rehearsal.timeline import Timeline
+
+REPLICAS = 3
+DRAIN_SECONDS = 0.8
+ROUTING_KEY = "0123456789abcdef0123456789abcdef"
+# A person watches: ten seconds of soaking show no more than this.
+SHORTER = {"VERIFY_SOAK_SECONDS": "0.5"}
+# By far longer than any scenario that ends as it must.
+AT_MOST_SECONDS = 90.0
+UUID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f-]{22}\b")
+STYLES = {"active": "green", "draining": "yellow", "standby": "cyan"}
+
+
+async def play(scenario: Scenario, jobs: list[Manifest], timeline: Timeline) -> Result:
+    """Play a scenario from the rendered Jobs. Raises ManifestError for what cannot be played."""
+    began = time.time()
+    facts: list[Fact] = []
+
+    def tell(fact: Fact) -> None:
+        facts.append(fact)
+        timeline.tell(replace(fact, more=_readable(fact.more, stage)))
+
+    with ExitStack() as far_ends:
+        stage, circumstances = _stage(scenario, jobs, far_ends, tell)
+        timeline.begin(scenario.name, scenario.story, circumstances)
+        async with timeline.live(lambda: _now(stage)), Witness(stage, tell).looking():
+            operation = await _act(scenario, stage)
+        differing = _differences(scenario, stage, operation, facts)
+        timeline.end(list(_comes_to(stage, began)), differing)
+        return Result(
+            scenario.name, differing, _not_trading(stage), _incidents(stage), seconds=time.time() - began
+        )
+
+
+def _stage(
+    scenario: Scenario, jobs: list[Manifest], far_ends: ExitStack, tell: Tell
+) -> tuple[Stage, list[tuple[str, str]]]:
+    """Open the far ends and set the scene; with it, what is not as in the manifests."""
+    oms = far_ends.enter_context(
+        MockOms(replicas=REPLICAS, token=TOKEN, version=OLD, drain_seconds=DRAIN_SECONDS, start_mode="active")
+    )
+    pagerduty = far_ends.enter_context(MockPagerDuty())
+    pagerduty.faults = scenario.pagerduty_faults
+    written = manifests.variable(jobs[0], "OMS_URL") or ""
+    variables = {
+        "OMS_URL": _at_port(written, oms.replicas[0].bound[1]),
+        "PAGERDUTY_EVENTS_URL": pagerduty.url,
+        **SHORTER,
+        **scenario.variables,
+    }
+    stage = Stage(
+        [manifests.with_variables(job, variables) for job in jobs],
+        {
+            "oms-hooks": {"OMS_ADMIN_TOKEN": scenario.token},
+            "pagerduty": {"PAGERDUTY_ROUTING_KEY": ROUTING_KEY},
+        },
+        oms=oms,
+        oms_name=urlsplit(written).hostname or "",
+        pagerduty=pagerduty,
+        runner=ProcessRunner(Path(far_ends.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-")))),
+        tell=tell,
+    )
+    stage.new_faults = scenario.new_faults
+    stage.announce(installed=scenario.installed)
+    for name, faults in scenario.faults.items():
+        stage.replicas[name].faults = faults
+    return stage, [("replicas", _addresses(stage)), *_replaced(jobs, variables)]
+
+
+def _at_port(url: str, port: int) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{parts.hostname}:{port}").geturl()
+
+
+def _replaced(jobs: list[Manifest], variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Say what each variable was in the manifests, and what it is now."""
+    for name, value in variables.items():
+        written = [manifests.variable(job, name) for job in jobs]
+        before = next((value for value in written if value is not None), "not set")
+        if before != value:
+            yield name, f"{before} → {value}"
+
+
+def _readable(text: str, stage: Stage) -> str:
+    """Say names for addresses, and of each uid as much as a person compares."""
+    for name, replica in stage.replicas.items():
+        text = text.replace(replica.address, name)
+    return UUID.sub(r"\1", text)
+
+
+def _addresses(stage: Stage) -> str:
+    return ", ".join(f"{name} at {replica.address}" for name, replica in stage.replicas.items())
+
+
+async def _act(scenario: Scenario, stage: Stage) -> Operation | None:
+    """Play the sync and what goes on beside it; None if it does not come to an end."""
+    try:
+        async with asyncio.timeout(AT_MOST_SECONDS):
+            scenario.before(stage)
+            beside = asyncio.ensure_future(scenario.meanwhile(stage))
+            try:
+                operation = await stage.sync.run(stage.roll_out)
+            finally:
+                beside.cancel()
+                await asyncio.wait({beside})
+            await scenario.afterwards(stage)
+            return operation
+    except TimeoutError:
+        return None
+
+
+def _differences(
+    scenario: Scenario, stage: Stage, operation: Operation | None, facts: list[Fact]
+) -> list[str]:
+    if operation is None:
+        return [f"it did not end within {AT_MOST_SECONDS:g} s"]
+    outcome = Outcome(
+        operation=operation,
+        runs=stage.sync.runs,
+        replicas={name: replica.state for name, replica in stage.replicas.items()},
+        facts=facts,
+        incidents=list(stage.pagerduty.incidents.values()),
+    )
+    return differences(scenario.must, outcome)
+
+
+def _comes_to(stage: Stage, began: float) -> Iterator[tuple[str, str]]:
+    yield (
+        "not trading",
+        f"{_not_trading(stage)} from the first to stop to the last to return ({_each(stage)})",
+    )
+    for incident in stage.pagerduty.incidents.values():
+        first, last = incident.history[0].at - began, incident.history[-1].at - began
+        until = f", resolved at {last:.2f}" if incident.status == "resolved" else f", still {incident.status}"
+        yield "incident", f"{incident.dedup_key}: opened at {first:.2f}{until}"
+    if not stage.pagerduty.incidents:
+        yield "incident", "none: nobody was called"
+
+
+def _not_trading(stage: Stage) -> str:
+    """Say how long it took from the first replica that stopped to the last that came back."""
+    return in_words(whole(pause for pauses in stage.pauses().values() for pause in pauses), time.time())
+
+
+def _each(stage: Stage) -> str:
+    return ", ".join(
+        f"{name} {in_words(whole(pauses), time.time())}" for name, pauses in stage.pauses().items()
+    )
+
+
+def _incidents(stage: Stage) -> str:
+    return ", ".join(incident.status for incident in stage.pagerduty.incidents.values()) or "none"
+
+
+def _now(stage: Stage) -> Text:
+    """Say how every replica is at this moment."""
+    line = Text("          ")
+    for name, replica in stage.replicas.items():
+        mode = replica.state.mode
+        line.append(f"{name} ", "dim").append(f"{mode}   ", STYLES.get(mode, "red"))
+    return line
