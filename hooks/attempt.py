@@ -20,6 +20,8 @@ from typing import Any
 
 import httpx
 
+from hooks.redaction import redact
+
 USER_AGENT = "argocd-standby-hooks"
 _QUOTED = 200
 
@@ -61,8 +63,8 @@ class Answer:
         return 200 <= self.status < 300
 
     def __str__(self) -> str:
-        """Quote status and first line of the body, printable and short."""
-        for line in self.body[: 16 * _QUOTED].decode("utf-8", "replace").splitlines():
+        """Quote status and first line of the body, printable and short, no secret in it."""
+        for line in redact(self.body.decode("utf-8", "replace")).splitlines():
             text = "".join(character if character.isprintable() else " " for character in line).strip()
             if text:
                 return f"{self.status} {text[:_QUOTED]}{'…' if len(text) > _QUOTED else ''}"
@@ -210,7 +212,7 @@ def _resolver_words(error: socket.gaierror) -> str:
 def _words(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
         return os.strerror(error.errno).lower()
-    text = "".join(character if character.isprintable() else " " for character in str(error))
+    text = "".join(character if character.isprintable() else " " for character in redact(str(error)))
     return text[:_QUOTED]
 
 

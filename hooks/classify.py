@@ -29,7 +29,7 @@ def _temporary(status: int) -> bool:
 
 
 def switch(outcome: Outcome) -> Next:
-    """A switch: 2xx is accepted whatever the body; what will not change by itself is a refusal."""
+    """Judge a switch: 2xx is accepted whatever the body; what will not change by itself is a refusal."""
     if not isinstance(outcome, Answer):
         return _without_answer(outcome.failure)
     if outcome.ok:
@@ -38,7 +38,7 @@ def switch(outcome: Outcome) -> Next:
 
 
 def poll(outcome: Outcome) -> Next:
-    """A look: DONE means that there is a body to read; who may not ask is refused."""
+    """Judge a look: DONE means that there is a body to read; who may not ask is refused."""
     if not isinstance(outcome, Answer):
         return _without_answer(outcome.failure)
     if outcome.ok:
@@ -47,7 +47,7 @@ def poll(outcome: Outcome) -> Next:
 
 
 def page(outcome: Outcome) -> Next:
-    """A page: only 202 is delivered, another 2xx is a captive portal's; a refusal is tried again as well."""
+    """Judge a page: only 202 is delivered, another 2xx is a captive portal's; a refusal is tried again as well."""
     if not isinstance(outcome, Answer):
         return _without_answer(outcome.failure)
     if outcome.status == 202:
@@ -56,7 +56,7 @@ def page(outcome: Outcome) -> Next:
 
 
 def fallback(outcome: Outcome) -> Next:
-    """The second way of a page: any 2xx is delivered, anything else is tried again."""
+    """Judge the second way of a page: any 2xx is delivered, anything else is tried again."""
     return Next.DONE if isinstance(outcome, Answer) and outcome.ok else Next.AGAIN
 
 

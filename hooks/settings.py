@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -23,6 +23,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from hooks import redaction
 from hooks.expression import Expression
+
+_LONGEST_URL = 2048
 
 
 class MisconfiguredError(Exception):
@@ -55,18 +57,28 @@ class BaseUrl:
 def _base_url(text: str) -> BaseUrl:
     try:
         parts = urlsplit(text)
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        default = {"http": 80, "https": 443}[parts.scheme]
+        port = default if parts.port is None else parts.port
         host = parts.hostname or ""
         host.encode("idna")
         user_info = parts.netloc.rpartition("@")[0] or None
     except (ValueError, KeyError):
         raise ValueError("is not an http(s) address") from None
-    if not host or any(character.isspace() or not character.isprintable() for character in text):
+    if not host or not port or not _is_printed(text):
         raise ValueError("is not an http(s) address")
     if parts.query or parts.fragment:
         raise ValueError("is a base address: it takes no query and no fragment")
     user_info = unquote(user_info) if user_info else None
-    return BaseUrl(parts.scheme, host, port, parts.path.rstrip("/"), user_info)
+    return BaseUrl(parts.scheme, host, port, _encoded(parts.path.rstrip("/")), user_info)
+
+
+def _is_printed(text: str) -> bool:
+    return len(text) <= _LONGEST_URL and text.isprintable() and not any(map(str.isspace, text))
+
+
+def _encoded(path: str) -> str:
+    """Percent-encode what a request line cannot hold, and leave alone what is encoded already."""
+    return quote(path, safe="/%?&=+,;:@!$'()*~-._")
 
 
 def _base_urls(value: Any) -> Any:
@@ -260,7 +272,7 @@ class Oms(Logging):
         min_length=1, description="base address of the OMS, http(s); several are comma-separated"
     )
     oms_every_pod: bool = Field(
-        False,
+        default=False,
         description="speak to every address that the host name resolves to (a headless Service)",
     )
     oms_min_targets: Count = Field(1, description="fewer addresses than this are \u201cnot yet\u201d")
@@ -289,7 +301,7 @@ class Oms(Logging):
     oms_owner_filter: Jq = _written(
         ".reason", description="jq over the mode document: who put it into standby; null: nobody named"
     )
-    oms_unnamed_is_ours: bool = Field(True, description="whether a standby that names nobody is ours")
+    oms_unnamed_is_ours: bool = Field(default=True, description="whether a standby that names nobody is ours")
     oms_reason: str = Field(
         "argocd-sync", description="our name as owner; ours is this and everything under it (name/...)"
     )
@@ -461,7 +473,7 @@ class Incident(BaseSettings):
 class Postsync(Incident, Verification):
     """What postsync-verify reads."""
 
-    verify_return_to_active: bool = Field(True, description="return to trading what was verified")
+    verify_return_to_active: bool = Field(default=True, description="return to trading what was verified")
     verify_soak_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0, description="go on looking for so long after the return; 0 is off"
     )
@@ -513,9 +525,9 @@ def load(kind: type[S], *, ignoring: Collection[str] = ()) -> S:
     try:
         return kind(ignoring=ignoring)  # type: ignore[call-arg]
     except ValidationError as error:
-        raise MisconfiguredError(
-            {str(fault["loc"][0]): _in_words(fault["msg"]) for fault in error.errors()}
-        ) from None
+        # A fault of a default is reported by the field's own name.
+        faults = {str(fault["loc"][0]).upper(): _in_words(fault["msg"]) for fault in error.errors()}
+        raise MisconfiguredError(faults) from None
 
 
 def _in_words(message: str) -> str:

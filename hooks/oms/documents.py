@@ -33,21 +33,29 @@ class Mode:
     owner: str | None
     document: Any
 
-    def __str__(self) -> str:
+    @property
+    def word(self) -> str:
+        """What it is called: an OMS's own word, where it is neither active nor in standby."""
         told = self.document.get("mode") if isinstance(self.document, dict) else None
-        word = told if self.state is State.OTHER and isinstance(told, str) and told else self.state.value
-        return f"{word} ({self.owner})" if self.owner and self.state is not State.ACTIVE else word
+        return told[:32] if self.state is State.OTHER and isinstance(told, str) and told else self.state.value
+
+    def __str__(self) -> str:
+        return f"{self.word} ({self.owner})" if self.owner and self.state is not State.ACTIVE else self.word
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One question for the mode: when it was asked, and the mode, or why there is none."""
+    """One question for the mode: when it was asked, and the mode, or why there is none.
+
+    `text` is the document as jq takes it, where one came.
+    """
 
     asked_at: float
     mode: Mode | None
     problem: str | None = None
     refused: bool = False
     failure: Failure | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +122,11 @@ class Documents:
         document, problem = _document(outcome)
         if problem is not None:
             return Look(asked_at, None, problem, refused=classify.poll(outcome) is Next.REFUSED)
+        text = strict_json.dump(document)
         try:
-            return Look(asked_at, self._judged(document))
+            return Look(asked_at, self._judged(document, text), text=text)
         except ValueError as error:
-            return Look(asked_at, None, f"its owner cannot be told: {error}")
+            return Look(asked_at, None, f"its owner cannot be told: {error}", text=text)
 
     def health(self, outcome: Outcome) -> HealthLook:
         """Read what came back when the health was asked for."""
@@ -129,8 +138,7 @@ class Documents:
             return HealthLook(problem, outcome.status, refused=refused)
         return HealthLook(problem, outcome.status, document, strict_json.dump(document), refused)
 
-    def _judged(self, document: Any) -> Mode:
-        text = strict_json.dump(document)
+    def _judged(self, document: Any, text: str) -> Mode:
         standby, active = self._standby.is_true(text), self._active.is_true(text)
         # Both at once is a document that we do not understand.
         state = {(True, False): State.STANDBY, (False, True): State.ACTIVE}.get(

@@ -30,6 +30,7 @@ class Fleet:
     def __init__(self, settings: Oms) -> None:
         self.targets: tuple[Target, ...] = ()
         self.problem: str | None = "not looked up yet"
+        self.short = False
         self.unknown_to_dns = False
         self._settings = settings
         self._documents = Documents(settings)
@@ -44,7 +45,8 @@ class Fleet:
         self.targets = tuple(self._target(address) for address in found.addresses)
         self.unknown_to_dns = found.unknown
         self.problem = found.problem
-        if found.problem is None and len(self.targets) < self._settings.oms_min_targets:
+        self.short = found.problem is None and len(self.targets) < self._settings.oms_min_targets
+        if self.short:
             self.problem = (
                 f"{len(self.targets)} of at least {self._settings.oms_min_targets} addresses are there"
             )

@@ -93,13 +93,13 @@ class Passage:
             return Step.HELD if mode.state is State.STANDBY else Step.HELD_MOVING
         if asked.accepted_at is None:
             return Step.ASK if now >= asked.not_before else Step.LOOK
-        if not asked.answered_by(look):
-            return Step.LOOK
+        return self._after_acceptance(mode, names, now) if asked.answered_by(look) else Step.LOOK
+
+    def _after_acceptance(self, mode: Mode, names: Ownership, now: float) -> Step:
         if mode.state is State.STANDBY:
             return Step.CONFIRMED if names.is_ours(mode.owner) else Step.LOOK
-        if mode.state is State.ACTIVE and (asked.left or now >= asked.not_before):
-            return Step.ASK
-        return Step.LOOK
+        forgot = self.asked.left or now >= self.asked.not_before
+        return Step.ASK if mode.state is State.ACTIVE and forgot else Step.LOOK
 
     def undo(self, back: Asked, look: Look, names: Ownership, now: float, *, gone: bool) -> Step:
         """Decide what a moved target needs on its way back; `gone` when its address has left the name."""

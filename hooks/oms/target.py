@@ -11,6 +11,7 @@ from hooks.attempt import Outcome, Peer, no_trust, system_trust
 from hooks.log import logger
 from hooks.oms.addresses import Address
 from hooks.oms.documents import Documents, HealthLook, Look
+from hooks.redaction import redact
 from hooks.settings import BaseUrl, Oms, load_client_certificate
 from hooks.waiting import now
 
@@ -130,7 +131,7 @@ class Target:
         return {"document": self._short(document)}
 
     def _short(self, document: Any) -> Any:
-        text = strict_json.dump(document)
+        text = strict_json.dump(redact(document))
         if len(text.encode()) <= _LONGEST_LOGGED_DOCUMENT:
             return document
         return text.encode()[:_LONGEST_LOGGED_DOCUMENT].decode(errors="ignore") + "…"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 T = TypeVar("T", bound=Hashable)
@@ -19,6 +19,11 @@ class Streaks(Generic[T]):
         """Take one round: a no begins anew."""
         for target, answer in answers.items():
             self._lengths[target] = self._lengths.get(target, 0) + 1 if answer else 0
+
+    def forget(self, targets: Iterable[T]) -> None:
+        """Begin anew with these targets."""
+        for target in targets:
+            self._lengths.pop(target, None)
 
     def reached(self, target: T) -> bool:
         """Whether the target's streak is as long as needed."""

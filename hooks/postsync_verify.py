@@ -1,0 +1,66 @@
+"""Verify every target's deep health, return it to trading, and close the incident that a failed sync opened."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NoReturn
+
+from hooks import command
+from hooks.oms.documents import Ownership
+from hooks.oms.fleet import Fleet, Requests
+from hooks.oms.way_back import WayBack, trading_or_left
+from hooks.paging.delivery import resolve
+from hooks.settings import Postsync
+from hooks.verdict import Cause, Verdict
+from hooks.waiting import Deadline, StoppedError, unless_stopped
+
+
+async def decide(settings: Postsync, stop: asyncio.Event) -> Verdict:
+    """Play the whole command."""
+    fleet = Fleet(settings)
+    try:
+        verdict = await unless_stopped(stop, _verified(settings, fleet))
+    except StoppedError:
+        verdict = Verdict(
+            Cause.TERMINATED, f"SIGTERM before the deployment was verified and returned: {fleet}"
+        )
+    names = Ownership.of(settings)
+    if verdict.cause is None and trading_or_left(fleet.targets, names.is_foreign):
+        await _close_incident(settings, stop)
+    await fleet.aclose()
+    return verdict.with_targets(fleet.observations())
+
+
+def main() -> NoReturn:
+    """Run the command and leave with its exit code."""
+    command.run(
+        command.Parser("postsync-verify", __doc__, Postsync), lambda given, _, stop: decide(given, stop)
+    )
+
+
+async def _verified(settings: Postsync, fleet: Fleet) -> Verdict:
+    way = WayBack(
+        fleet,
+        healthy=settings.verify_condition,
+        hopeless=settings.verify_fail_condition,
+        consecutive=settings.verify_consecutive,
+        poll_seconds=settings.verify_poll_seconds,
+    )
+    deadline = Deadline(settings.verify_timeout_seconds)
+    failed = await way.verify(deadline, deployed=True)
+    if failed is None and settings.verify_return_to_active:
+        names = Ownership.of(settings)
+        requests = Requests(settings.oms_active_body, names.mine)
+        within = Deadline(max(deadline.remaining, settings.standby_undo_seconds))
+        failed = await way.bring_back(requests, names.is_ours, within)
+    if failed is None and settings.verify_soak_seconds > 0:
+        failed = await way.soak(settings.verify_soak_seconds)
+    return failed or Verdict(None, f"every target is verified: {fleet}")
+
+
+async def _close_incident(settings: Postsync, stop: asyncio.Event) -> None:
+    """Resolve what syncfail-alert would have opened; a good deployment never fails because of a pager."""
+    try:
+        await unless_stopped(stop, resolve(settings))
+    except StoppedError:
+        return

@@ -1,0 +1,232 @@
+"""Page on-call that a sync has failed, and say in which mode the OMS is now.
+
+Only what makes a page impossible is misconfiguration. Any other fault of the environment becomes the default,
+and is named in the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+from hooks import command, settings
+from hooks.log import logger
+from hooks.oms.documents import Ownership, State, since
+from hooks.oms.fleet import Fleet, Requests
+from hooks.oms.target import Target
+from hooks.oms.way_back import WayBack
+from hooks.paging.delivery import Delivery
+from hooks.paging.incident import Page, application_url, dedup_key
+from hooks.settings import Alert, AlertByPagerDuty, MisconfiguredError
+from hooks.verdict import Cause, Verdict
+from hooks.waiting import Deadline, StoppedError, unless_stopped
+
+_WITHOUT_WHICH_NO_PAGE = frozenset({"PAGERDUTY_ROUTING_KEY", "PAGERDUTY_EVENTS_URL"})
+_TOLD_ONE_BY_ONE = 4
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What the environment allows: settings with defaults in place of what is faulty, and the faults."""
+
+    settings: Alert
+    faults: Mapping[str, str]
+
+    @property
+    def prevented(self) -> MisconfiguredError | None:
+        """Return what makes a page by PagerDuty impossible."""
+        faults = {name: fault for name, fault in self.faults.items() if name in _WITHOUT_WHICH_NO_PAGE}
+        return MisconfiguredError(faults) if faults else None
+
+
+def load() -> Alarm:
+    """Read the environment and make do with what can be used of it."""
+    try:
+        return Alarm(settings.load(AlertByPagerDuty), {})
+    except MisconfiguredError as error:
+        faults = error.faults
+        for variable, fault in faults.items():
+            logger().error("variable_not_usable", variable=variable, reason=fault)
+        usable = settings.load(Alert, ignoring=faults)
+        if _WITHOUT_WHICH_NO_PAGE & faults.keys():
+            usable = usable.model_copy(update={"pagerduty_routing_key": None})
+        return Alarm(usable, faults)
+
+
+async def decide(alarm: Alarm, stop: asyncio.Event) -> Verdict:
+    """Play the whole command: gather, recover if told to, page; nothing that goes wrong on the way costs the page."""
+    gathering = Gathering(alarm)
+    try:
+        await unless_stopped(stop, gathering.run())
+    except StoppedError:
+        gathering.notes.append("SIGTERM cut the gathering of facts short")
+    except Exception as error:  # noqa: BLE001  # told in the page: a page that lacks a fact beats no page
+        logger().error("gathering_broke", exc_info=True)
+        gathering.notes.append(f"a bug cut the gathering of facts short: {type(error).__name__}: {error}")
+    verdict = await Delivery(alarm.settings, _page(alarm, gathering), stop).run()
+    if alarm.prevented is not None:
+        verdict = Verdict(
+            Cause.MISCONFIGURED, f"PagerDuty cannot be paged: {alarm.prevented}; otherwise: {verdict.reason}"
+        )
+    return verdict.with_targets(gathering.observations)
+
+
+def main() -> NoReturn:
+    """Run the command and leave with its exit code."""
+    command.run(command.Parser("syncfail-alert", __doc__, AlertByPagerDuty), _decide, load)
+
+
+async def _decide(alarm: Alarm, _arguments: argparse.Namespace, stop: asyncio.Event) -> Verdict:
+    return await decide(alarm, stop)
+
+
+class Gathering:
+    """What is known for the page, as far as it was come by; and the recovery, where it is wanted."""
+
+    def __init__(self, alarm: Alarm) -> None:
+        self.targets: tuple[Target, ...] = ()
+        self.notes: list[str] = []
+        self.recovery: str | None = None
+        self._alarm = alarm
+        self._settings = alarm.settings
+        self._names = Ownership.of(alarm.settings)
+        self._fleet: Fleet | None = None
+
+    async def run(self) -> None:
+        """Look at everything once, then recover."""
+        if not self._settings.oms_url:
+            return
+        self._fleet = Fleet(self._settings)
+        await self._look(self._fleet)
+        if self._settings.alert_recovery == "return-to-active":
+            self.recovery = "not finished"
+            self.recovery = await self._recover(self._fleet)
+
+    @property
+    def observations(self) -> dict[str, Any]:
+        return self._fleet.observations() if self._fleet else {}
+
+    async def _look(self, fleet: Fleet) -> None:
+        deadline = Deadline(self._settings.alert_gather_seconds)
+        await fleet.resolve(deadline)
+        self.targets = fleet.targets
+        if fleet.problem is not None:
+            self.notes.append(fleet.problem)
+        await asyncio.gather(fleet.modes(fleet.targets, deadline), fleet.healths(fleet.targets, deadline))
+
+    async def _recover(self, fleet: Fleet) -> str:
+        """Return to trading what is ours and healthy; say how that ended."""
+        if obstacle := self._obstacle():
+            return f"not tried: {obstacle}"
+        deadline = Deadline(self._settings.standby_undo_seconds)
+        way = WayBack(
+            fleet,
+            healthy=self._settings.verify_condition,
+            hopeless=None,
+            consecutive=self._settings.verify_consecutive,
+            poll_seconds=self._settings.verify_poll_seconds,
+        )
+        requests = Requests(self._settings.oms_active_body, self._names.mine)
+        failed = await way.verify(deadline) or await way.bring_back(requests, self._names.is_ours, deadline)
+        return f"failed: {failed.reason}" if failed else f"returned to trading: {fleet}"
+
+    def _obstacle(self) -> str | None:
+        """Return why nothing may be returned to trading without a person."""
+        if self._alarm.faults:
+            return f"the environment has faults: {', '.join(self._alarm.faults)}"
+        for target in self.targets:
+            mode = target.mode.mode if target.mode else None
+            if mode is None:
+                return f"{target}"
+            if mode.state is State.STANDBY and not self._names.is_ours(mode.owner):
+                return f"somebody else's standby: {target}"
+        return None if self.targets else "no target is known"
+
+
+def _page(alarm: Alarm, gathering: Gathering) -> Page:
+    """Compose the page; when that breaks, what a page must have."""
+    given = alarm.settings
+    application = given.argocd_app_name or "unknown (ARGOCD_APP_NAME is unset)"
+    bare = Page(
+        dedup_key=dedup_key(given),
+        summary=f"{application}: Argo CD sync failed; in which mode the OMS is could not be said",
+        severity=given.pagerduty_severity,
+        source=given.pagerduty_source,
+        component=given.pagerduty_component or given.argocd_app_name,
+        group=given.argocd_app_namespace,
+        kind="argocd-sync-failed",
+    )
+    try:
+        summary = f"{application}: Argo CD sync failed; {_modes_in_words(given, gathering)}"
+        whole = replace(bare, summary=summary, details=_details(alarm, gathering), links=_links(given))
+        whole.event()
+    except Exception:  # noqa: BLE001  # a page without its facts beats no page
+        logger().error("composing_broke", exc_info=True)
+        return bare
+    return whole
+
+
+def _modes_in_words(given: Alert, gathering: Gathering) -> str:
+    """Say in which mode each target is now, those that do not trade first."""
+    if not gathering.targets:
+        return "OMS_URL is unset: its mode is not known" if not given.oms_url else "no target is known"
+    told: dict[str, list[str]] = {}
+    for target in gathering.targets:
+        told.setdefault(_state_in_words(target), []).append(target.label)
+    worst_first = sorted(told.items(), key=lambda item: item[0].endswith(": trading"))
+    return "; ".join(_clause(labels, state) for state, labels in worst_first)
+
+
+def _state_in_words(target: Target) -> str:
+    mode = target.mode.mode if target.mode else None
+    if mode is None:
+        return "cannot be read: not known to trade"
+    if mode.state is State.STANDBY:
+        return "in standby: not trading"
+    return "active: trading" if mode.state is State.ACTIVE else f"{mode.word}: not trading"
+
+
+def _clause(labels: list[str], state: str) -> str:
+    rest = len(labels) - _TOLD_ONE_BY_ONE
+    listed = ", ".join(labels[:_TOLD_ONE_BY_ONE]) + (f" and {rest} more" if rest > 0 else "")
+    if state.startswith("cannot"):
+        return f"{listed} {state}"
+    return f"{listed} {'is' if len(labels) == 1 else 'are'} {state}"
+
+
+def _details(alarm: Alarm, gathering: Gathering) -> dict[str, Any]:
+    given = alarm.settings
+    details: dict[str, Any] = {
+        "application": f"{given.argocd_app_namespace}/{given.argocd_app_name or 'unknown'}",
+        "targets": {target.label: _told_of(target, given) for target in gathering.targets},
+        "recovery": gathering.recovery,
+        "return_to_active": "run `return-to-active` from this image, in the environment of this hook",
+        "faults_of_the_environment": dict(alarm.faults),
+        "notes": "; ".join(gathering.notes),
+    }
+    return {name: value for name, value in details.items() if value}
+
+
+def _told_of(target: Target, given: Alert) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    if target.mode and target.mode.mode:
+        moment = since(given.oms_since_filter, target.mode.mode.document)
+        told = {
+            "mode": target.mode.mode.state.value,
+            "owner": target.mode.mode.owner,
+            "since": moment.isoformat() if moment else None,
+            "mode_document": target.mode.mode.document,
+        }
+    elif target.mode:
+        told = {"mode": f"unreadable: {target.mode.problem}"}
+    if target.health:
+        told |= {"health_problem": target.health.problem, "health_document": target.health.document}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _links(given: Alert) -> dict[str, str]:
+    links = {"Application": application_url(given), "Runbook": given.alert_runbook_url}
+    return {text: href for text, href in links.items() if href}
