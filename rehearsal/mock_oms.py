@@ -201,9 +201,6 @@ class _Conversation(BaseHTTPRequestHandler):
     server: Listener
 
     def do_GET(self) -> None:
-        if self.server.closing.is_set():
-            self.close_connection = True
-            return
         body = self._body()
         if body is None:
             answer = Answer(
@@ -528,7 +525,8 @@ class Replica:
 
     def _come_up(self) -> None:
         with self._lock:
-            if self._coming_up is not None:
+            # One that was cancelled when it had already gone off is not this one.
+            if threading.current_thread() is self._coming_up:
                 self._coming_up = None
                 self.open(self.bound)
 

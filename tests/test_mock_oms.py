@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rehearsal.mock_oms import Faults, MockOms, ModeChange, Received, Replica
+from rehearsal.mock_oms import Answer, Faults, Listener, MockOms, ModeChange, Question, Received, Replica
 
 TOKEN = "correct-horse"
 NOON = 1_767_268_800.0
@@ -36,6 +37,12 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[httpx.Client]:
+    with httpx.Client(trust_env=False, timeout=20) as client:
+        yield client
 
 
 @pytest.fixture
@@ -134,10 +141,10 @@ class TestModes:
         clock.now = NOON + 15
         assert told(ask)["mode"] == "standby"
 
-    def test_without_drain_time_it_is_in_standby_at_once(self) -> None:
+    def test_without_drain_time_it_is_in_standby_at_once(self, web: httpx.Client) -> None:
         """No draining is told where there is nothing to drain."""
         with MockOms(start_mode="active") as oms:
-            httpx.post(f"{oms.url}/admin/mode", json={"mode": "standby"})
+            web.post(f"{oms.url}/admin/mode", json={"mode": "standby"})
             assert [change.mode for change in oms.replicas[0].state.history] == ["active", "standby"]
 
     @pytest.mark.parametrize(
@@ -209,24 +216,26 @@ class TestToken:
             pytest.param({"Authorization": f"Bearer {TOKEN}"}, 202, "standby", id="the right one"),
         ],
     )
-    def test_only_the_token_may_switch(self, headers: dict[str, str], status: int, mode: str) -> None:
+    def test_only_the_token_may_switch(
+        self, headers: dict[str, str], status: int, mode: str, web: httpx.Client
+    ) -> None:
         """Without a token a switch is 401, with another one 403, and both change nothing."""
         with MockOms(token=TOKEN, start_mode="active") as oms:
-            answer = httpx.post(f"{oms.url}/admin/mode", json={"mode": "standby"}, headers=headers)
+            answer = web.post(f"{oms.url}/admin/mode", json={"mode": "standby"}, headers=headers)
             assert (status, mode) == (answer.status_code, oms.replicas[0].state.mode)
 
-    def test_reading_needs_no_token(self) -> None:
+    def test_reading_needs_no_token(self, web: httpx.Client) -> None:
         """Mode, health and the mock's own state are open."""
         with MockOms(token=TOKEN) as oms:
             paths = ("/health/mode", "/health/deep", "/mock/state")
-            assert [httpx.get(oms.url + path).status_code for path in paths] == [200, 200, 200]
+            assert [web.get(oms.url + path).status_code for path in paths] == [200, 200, 200]
 
-    def test_the_token_is_told_to_nobody(self) -> None:
+    def test_the_token_is_told_to_nobody(self, web: httpx.Client) -> None:
         """Neither the state nor the replica's text holds a token, right or wrong."""
         with MockOms(token=TOKEN) as oms:
             for token in (TOKEN, "battery-staple"):
-                httpx.post(f"{oms.url}/admin/mode", headers={"Authorization": f"Bearer {token}"})
-            said = httpx.get(f"{oms.url}/mock/state").text + repr(oms.replicas[0].state) + repr(vars(oms))
+                web.post(f"{oms.url}/admin/mode", headers={"Authorization": f"Bearer {token}"})
+            said = web.get(f"{oms.url}/mock/state").text + repr(oms.replicas[0].state) + repr(vars(oms))
         assert not [token for token in (TOKEN, "battery-staple") if token in said]
 
 
@@ -242,12 +251,12 @@ class TestStart:
         ],
     )
     def test_it_is_healthy_once_started_up(
-        self, clock: Clock, seconds: float, status: int, document: dict[str, str]
+        self, clock: Clock, seconds: float, status: int, document: dict[str, str], web: httpx.Client
     ) -> None:
         """Health is 503 and starting for the start-up time, then 200 and healthy."""
         with MockOms(startup_seconds=3, version="7", clock=clock) as oms:
             clock.now += seconds
-            answer = httpx.get(f"{oms.url}/health/deep")
+            answer = web.get(f"{oms.url}/health/deep")
         assert (status, {**document, "version": "7"}) == (answer.status_code, answer.json())
 
     @pytest.mark.parametrize(
@@ -268,10 +277,10 @@ class TestStart:
             after = oms.replicas[0].state
         assert (modes, [None, None]) == ([before.mode, after.mode], [before.reason, after.reason])
 
-    def test_it_can_be_switched_while_starting(self) -> None:
+    def test_it_can_be_switched_while_starting(self, web: httpx.Client) -> None:
         """There is nothing to drain before it ever traded: standby is at once, and names who asked."""
         with MockOms(start_mode="starting", startup_seconds=60, drain_seconds=60) as oms:
-            httpx.post(f"{oms.url}/admin/mode", json={"mode": "standby", "reason": "sync/1"})
+            web.post(f"{oms.url}/admin/mode", json={"mode": "standby", "reason": "sync/1"})
             assert (oms.replicas[0].state.mode, oms.replicas[0].state.reason) == ("standby", "sync/1")
 
 
@@ -302,12 +311,16 @@ class TestRestart:
         ) == ("starting", "2", 503)
 
     def test_connections_are_refused_while_it_is_down(self, oms: Replica, ask: httpx.Client) -> None:
-        """Being down closes what was open and refuses what is new; afterwards the same address answers."""
+        """Being down closes what was open and refuses what is new."""
         told(ask)
-        oms.restart(down_seconds=0.3)
+        oms.restart(down_seconds=3600)
         assert oms.state.mode == "down"
         with pytest.raises(httpx.ConnectError):
             told(ask)
+
+    def test_it_comes_up_by_itself(self, oms: Replica, ask: httpx.Client) -> None:
+        """When the time is over it answers at the same address."""
+        oms.restart(down_seconds=0.05)
         until(lambda: oms.state.mode == "active")
         assert told(ask)["mode"] == "active"
 
@@ -325,6 +338,12 @@ class TestRestart:
         oms.restart(version="2", down_seconds=3600)
         oms.restart(version="3")
         assert (oms.state.mode, oms.state.version) == ("active", "3")
+
+    def test_what_was_to_come_up_may_be_overtaken(self, oms: Replica) -> None:
+        """A restart that went off as another took its place does nothing."""
+        oms.restart(down_seconds=3600)
+        oms._come_up()
+        assert oms.state.mode == "down"
 
     def test_a_replica_that_is_down_can_be_closed(self, clock: Clock) -> None:
         """What was to come up does not, once the context is left."""
@@ -391,12 +410,14 @@ class TestFaults:
             ),
         ],
     )
-    def test_it_is_never_healthy(self, clock: Clock, seconds: float, document: dict[str, str]) -> None:
+    def test_it_is_never_healthy(
+        self, clock: Clock, seconds: float, document: dict[str, str], web: httpx.Client
+    ) -> None:
         """It goes on starting, and is degraded when it should have started; both are 503."""
         with MockOms(startup_seconds=3, clock=clock) as oms:
             oms.replicas[0].faults = Faults(never_healthy=True)
             clock.now += seconds
-            answer = httpx.get(f"{oms.url}/health/deep")
+            answer = web.get(f"{oms.url}/health/deep")
         assert (503, {**document, "version": "1"}) == (answer.status_code, answer.json())
 
     def test_it_never_leaves_starting(self, clock: Clock) -> None:
@@ -613,10 +634,12 @@ class TestControl:
     def test_being_down_is_not_trading(self, clock: Clock, oms: Replica) -> None:
         """The time of a restart counts as time without trading."""
         clock.now += 100
-        oms.restart(down_seconds=0.1)
+        oms.restart(down_seconds=3600)
         clock.now += 7
-        until(lambda: oms.state.mode == "active")
-        assert oms.state.seconds_not_active == 7
+        assert (oms.state.seconds_not_active, oms.state.healthy) == (7, False)
+        oms.restart()
+        clock.now += 100
+        assert (oms.state.seconds_not_active, oms.state.healthy) == (7, True)
 
     def test_every_request_is_entered(self, oms: Replica, ask: httpx.Client) -> None:
         """Requests to the OMS are known in their order; those to the mock itself are not."""
@@ -629,14 +652,11 @@ class TestControl:
         ) == oms.requests
 
     def test_a_request_is_known_when_it_arrives(self, oms: Replica, ask: httpx.Client) -> None:
-        """One that is not answered yet has no status yet."""
-        oms.faults = Faults(hang_seconds=0.5)
-        asking = threading.Thread(target=ask.get, args=("/health/mode",))
-        asking.start()
-        until(lambda: len(oms.requests) == 1)
-        assert None is oms.requests[0].status
-        asking.join()
-        assert oms.requests[0].status == 200
+        """One that is not answered has no status."""
+        oms.faults = Faults(hang_seconds=3600)
+        with pytest.raises(httpx.ReadTimeout):
+            ask.get("/health/mode", timeout=0.05)
+        until(lambda: oms.requests == (Received(NOON, "GET", "/health/mode", None, None),))
 
     @pytest.mark.parametrize(
         ("path", "body", "what"),
@@ -669,6 +689,30 @@ class TestControl:
         assert ask.request(method, path).status_code == 404
 
 
+class TestConnections:
+    def test_a_peer_that_goes_away_is_no_news(self, oms: Replica, capfd: pytest.CaptureFixture[str]) -> None:
+        """A connection that is reset by the other side leaves nothing on stderr."""
+        before = threading.active_count()
+        with socket.create_connection(oms.bound, timeout=20) as connection:
+            connection.sendall(b"GET /mock/state HTTP/1.1\r\nHost: oms\r\n\r\n")
+            connection.recv(1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        until(lambda: threading.active_count() <= before)
+        assert tuple(capfd.readouterr()) == ("", "")
+
+    def test_a_mistake_of_ours_is(self, capfd: pytest.CaptureFixture[str], web: httpx.Client) -> None:
+        """What a far end does not expect of itself is on stderr, and the connection closed."""
+
+        def respond(question: Question) -> Answer:
+            raise LookupError(question.path)
+
+        listener = Listener(("127.0.0.1", 0), respond)
+        with pytest.raises(httpx.RemoteProtocolError):
+            web.get(f"http://{listener.address}/mistake")
+        listener.close()
+        assert "LookupError: /mistake" in capfd.readouterr().err
+
+
 class TestReplicas:
     def test_they_stand_on_following_hosts_with_one_port(self) -> None:
         """Like the addresses of a headless Service: another host each, the same port."""
@@ -677,23 +721,30 @@ class TestReplicas:
             assert oms.url == ",".join(replica.url for replica in oms.replicas)
         assert [(f"127.0.0.1{number}", bound[0][1]) for number in range(3)] == bound
 
-    def test_each_has_its_own_state(self) -> None:
+    def test_each_has_its_own_state(self, web: httpx.Client) -> None:
         """What one is told, and what is wrong with it, is not the others'."""
         with MockOms(replicas=2, start_mode="active") as oms:
             first, second = oms.replicas
             first.faults = Faults(switch_status=500)
             for replica in oms.replicas:
-                httpx.post(f"{replica.url}/admin/mode", json={"mode": "standby"})
+                web.post(f"{replica.url}/admin/mode", json={"mode": "standby"})
             assert [first.state.mode, second.state.mode] == ["active", "standby"]
 
-    def test_they_stand_where_they_are_told(self) -> None:
-        """Every address given is one replica, IPv6 included."""
-        with MockOms(listen=["127.0.0.7:0", "[::1]:0"]) as oms:
-            assert [replica.bound[0] for replica in oms.replicas] == ["127.0.0.7", "::1"]
-            assert [httpx.get(f"{replica.url}/health/mode").status_code for replica in oms.replicas] == [
-                200,
-                200,
-            ]
+    def test_they_stand_where_they_are_told(self, web: httpx.Client) -> None:
+        """Every address given is one replica."""
+        with MockOms(listen=["127.0.0.7:0", "127.0.0.7:0"]) as oms:
+            assert [replica.bound[0] for replica in oms.replicas] == ["127.0.0.7", "127.0.0.7"]
+            assert {web.get(f"{replica.url}/health/mode").status_code for replica in oms.replicas} == {200}
+
+    def test_an_address_may_be_of_ipv6(self, web: httpx.Client) -> None:
+        """It is written in brackets, as in a URL."""
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("there is no IPv6 loopback here")
+        with MockOms(listen=["[::1]:0"]) as oms:
+            assert oms.url.startswith("http://[::1]:")
+            assert web.get(f"{oms.url}/health/mode").status_code == 200
 
     def test_another_port_is_taken_where_one_is_not_free_on_every_host(
         self, monkeypatch: pytest.MonkeyPatch
@@ -752,28 +803,28 @@ class TestProgram:
             env=os.environ | environment,
         )
 
-    def test_it_tells_its_addresses_and_ends_when_told(self) -> None:
+    def test_it_tells_its_addresses_and_ends_when_told(self, web: httpx.Client) -> None:
         """One JSON line a replica; SIGTERM ends it at once with 0, whatever hangs, and it says nothing more."""
         with self.started("--replicas", "2", "--start-mode", "active") as process:
             assert process.stdout
             lines = [json.loads(process.stdout.readline()) for _ in range(2)]
             urls = [f"http://{line.pop('address')}" for line in lines]
             assert lines == [{"event": "listening"}] * 2
-            assert [httpx.get(f"{url}/health/mode").json()["mode"] for url in urls] == ["active"] * 2
-            httpx.post(f"{urls[0]}/mock/faults", json={"hang_seconds": 3600})
+            assert [web.get(f"{url}/health/mode").json()["mode"] for url in urls] == ["active"] * 2
+            web.post(f"{urls[0]}/mock/faults", json={"hang_seconds": 3600})
             with pytest.raises(httpx.ReadTimeout):
-                httpx.get(f"{urls[0]}/health/mode", timeout=0.1)
+                web.get(f"{urls[0]}/health/mode", timeout=0.1)
             process.send_signal(signal.SIGTERM)
             assert process.communicate(timeout=20) == ("", "")
         assert process.returncode == 0
 
-    def test_its_token_comes_from_the_environment(self) -> None:
+    def test_its_token_comes_from_the_environment(self, web: httpx.Client) -> None:
         """MOCK_OMS_TOKEN is the token, so that none stands in a list of processes."""
         with self.started(MOCK_OMS_TOKEN=TOKEN) as process:
             assert process.stdout
             url = f"http://{json.loads(process.stdout.readline())['address']}/admin/mode"
             statuses = [
-                httpx.post(url, json={"mode": "standby"}, headers=headers).status_code
+                web.post(url, json={"mode": "standby"}, headers=headers).status_code
                 for headers in ({}, {"Authorization": f"Bearer {TOKEN}"})
             ]
             process.terminate()
