@@ -15,7 +15,7 @@ from hooks.oms.switching import Passage, Step
 from hooks.oms.target import Target
 from hooks.settings import Standby
 from hooks.verdict import Cause, Verdict
-from hooks.waiting import Deadline, StoppedError, now, rounds, unless_stopped
+from hooks.waiting import Deadline, Rounds, StoppedError, now, unless_stopped
 
 
 async def decide(settings: Standby, stop: asyncio.Event) -> Verdict:
@@ -59,11 +59,15 @@ class Crossing:
     async def reach_standby(self) -> Verdict:
         """Ask, and look until every target confirms in the same round."""
         deadline = Deadline(self._settings.standby_timeout_seconds)
-        async for _ in rounds(self._settings.standby_poll_seconds, deadline):
+        rounds = Rounds(self._settings.standby_poll_seconds, deadline)
+        async for _ in rounds:
             await self._fleet.resolve(deadline)
+            tries = self._standby.tries
             verdict = await self._round(deadline)
             if verdict is not None:
                 return verdict
+            if self._standby.tries > tries:
+                rounds.hasten()
         return Verdict(
             Cause.TIMED_OUT, f"no standby of every target within {deadline.seconds:g} s: {self._fleet}"
         )
@@ -167,7 +171,7 @@ class Crossing:
             return Verdict(failed.cause, f"{failed.reason}; nothing had been moved")
         logger().warning("undo", targets=sorted(target.label for target in moved), reason=failed.reason)
         deadline = Deadline(self._settings.standby_undo_seconds)
-        async for _ in rounds(self._settings.standby_poll_seconds, deadline):
+        async for _ in Rounds(self._settings.standby_poll_seconds, deadline):
             moved -= await self._undo_round(moved, deadline)
             if not moved:
                 return Verdict(

@@ -4,8 +4,6 @@ The only reader of the environment. A variable can instead be a file of the same
 the environment wins; an empty one is unset.
 """
 
-from __future__ import annotations
-
 import os
 import ssl
 import textwrap
@@ -21,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core.core_schema import ValidationInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from hooks import redaction
+from hooks import redaction, strict_json
 from hooks.expression import Expression
 
 _LONGEST_URL = 2048
@@ -121,15 +119,24 @@ def _header_value(value: SecretStr) -> SecretStr:
 
 
 def _expression(value: Any) -> Any:
-    return Expression(value) if isinstance(value, str) else value
+    return Expression(value).compiled() if isinstance(value, str) else value
 
 
 def _body(value: Any) -> Any:
-    """Bind `$reason` once: the program is compiled before the reason is known."""
-    if isinstance(value, str):
-        # The line break ends a comment at the end of the expression.
-        return Expression(f". as $reason | null | ({value}\n)")
-    return value
+    if not isinstance(value, str):
+        return value
+    body = _with_reason(value).compiled()
+    try:
+        strict_json.dump(body.only('"a reason"'))
+    except ValueError as error:
+        raise ValueError(f"builds no request: {error}") from None
+    return body
+
+
+def _with_reason(text: str) -> Expression:
+    """Bind `$reason` to the input: the program is compiled before the reason is known."""
+    # The line break ends a comment at the end of the expression.
+    return Expression(f". as $reason | null | ({text}\n)")
 
 
 def _method(text: str) -> str:
@@ -145,9 +152,13 @@ def _listen(text: str) -> str:
     return text
 
 
-def _written(text: str, *, description: str) -> Any:
-    """Give a default as it is written in the environment; it is validated like any other value."""
-    return Field(text, description=description)
+def _default_jq(text: str, *, description: str) -> Any:
+    """Give a default: known to compile, so not compiled until it is used."""
+    return Field(Expression(text), description=description, json_schema_extra={"written": text})
+
+
+def _default_body(text: str, *, description: str) -> Any:
+    return Field(_with_reason(text), description=description, json_schema_extra={"written": text})
 
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -290,15 +301,17 @@ class Oms(Logging):
     oms_switch_method: Annotated[str, AfterValidator(_method)] = Field(
         "POST", description="method of a switch"
     )
-    oms_active_body: JqBody = _written(
+    oms_active_body: JqBody = _default_body(
         '{"mode":"active","reason":$reason}',
         description="jq that builds the request to trade again; $reason is our name",
     )
-    oms_standby_condition: Jq = _written(
+    oms_standby_condition: Jq = _default_jq(
         '.mode == "standby"', description="jq over the mode document: in standby"
     )
-    oms_active_condition: Jq = _written('.mode == "active"', description="jq over the mode document: trading")
-    oms_owner_filter: Jq = _written(
+    oms_active_condition: Jq = _default_jq(
+        '.mode == "active"', description="jq over the mode document: trading"
+    )
+    oms_owner_filter: Jq = _default_jq(
         ".reason", description="jq over the mode document: who put it into standby; null: nobody named"
     )
     oms_unnamed_is_ours: bool = Field(default=True, description="whether a standby that names nobody is ours")
@@ -332,11 +345,6 @@ class Oms(Logging):
             raise ValueError("is missing beside OMS_CLIENT_KEY_FILE")
         return value
 
-    @field_validator("oms_active_body")
-    @classmethod
-    def _builds_one_request(cls, value: Expression) -> Expression:
-        return _try_body(value)
-
     @property
     def run_name(self) -> str:
         """Return our name in a switch, `$reason`: with a run id it tells this run from every other."""
@@ -359,16 +367,8 @@ def _try_certificates(use: Any) -> None:
         raise ValueError(f"cannot be read ({error.strerror})") from None
 
 
-def _try_body(value: Expression) -> Expression:
-    try:
-        value.only('"a reason"')
-    except ValueError as error:
-        raise ValueError(f"builds no request: {error}") from None
-    return value
-
-
 class Since(BaseSettings):
-    oms_since_filter: Jq = _written(
+    oms_since_filter: Jq = _default_jq(
         ".since",
         description="jq over the mode document: in standby since when, RFC 3339 or Unix seconds; null: not told",
     )
@@ -381,7 +381,7 @@ class Undo(BaseSettings):
 class Standby(Undo, Oms):
     """What presync-standby reads."""
 
-    oms_standby_body: JqBody = _written(
+    oms_standby_body: JqBody = _default_body(
         '{"mode":"standby","reason":$reason}',
         description="jq that builds the standby request; $reason is our name",
     )
@@ -403,11 +403,6 @@ class Standby(Undo, Oms):
         None, description="jq over the health document that must be true before anything is sent"
     )
 
-    @field_validator("oms_standby_body")
-    @classmethod
-    def _builds_one_standby_request(cls, value: Expression) -> Expression:
-        return _try_body(value)
-
     @field_validator("standby_absent_seconds")
     @classmethod
     def _ends_before_the_time_out(cls, value: float, info: ValidationInfo) -> float:
@@ -422,7 +417,7 @@ class Health(BaseSettings):
     """What healthy means."""
 
     verify_poll_seconds: Seconds = Field(0.2, description="from one look at all targets to the next")
-    verify_condition: Jq = _written(
+    verify_condition: Jq = _default_jq(
         '.status == "healthy" and .exchange_connections == "all_connected"',
         description="jq over the health document: healthy; env.NAME reads the environment",
     )
@@ -553,6 +548,8 @@ def _default(of: FieldInfo) -> str:
         return "(default: none)"
     if isinstance(value, bool):
         return f"(default: {str(value).lower()})"
+    if isinstance(of.json_schema_extra, dict):
+        value = of.json_schema_extra["written"]
     return f"(default: {value:g})" if isinstance(value, float) else f"(default: {value})"
 
 

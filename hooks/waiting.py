@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 _JITTER = 0.1
+_NEARLY_AT_ONCE = 0.01
 _LEAST_TIME_FOR_AN_ATTEMPT = 0.05
 
 
@@ -64,12 +65,26 @@ async def unless_stopped(stop: asyncio.Event, step: Coroutine[Any, Any, T]) -> T
     raise StoppedError
 
 
-async def rounds(every: float, deadline: Deadline) -> AsyncIterator[None]:
-    """Yield at once and then every so many seconds (with jitter), from begin to begin, until the deadline."""
-    while not deadline.passed:
-        following = now() + every * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
-        yield
-        await asyncio.sleep(min(following - now(), deadline.remaining))
+class Rounds:
+    """Rounds of looks: `async for _ in rounds` begins one at once and then every so many seconds until the deadline."""
+
+    def __init__(self, every: float, deadline: Deadline) -> None:
+        self._every = every
+        self._deadline = deadline
+        self._following = now()
+
+    def __aiter__(self) -> Rounds:
+        return self
+
+    async def __anext__(self) -> None:
+        await asyncio.sleep(min(self._following - now(), self._deadline.remaining))
+        if self._deadline.passed:
+            raise StopAsyncIteration
+        self._following = now() + self._every * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+
+    def hasten(self) -> None:
+        """Begin the next round at once, or nearly: something was sent, and its effect is waited for."""
+        self._following = min(self._following, now() + _NEARLY_AT_ONCE)
 
 
 async def sleep_unless(stop: asyncio.Event, seconds: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Coroutine, Iterable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from hooks import classify, strict_json
@@ -83,11 +84,21 @@ class Requests:
 
     def __init__(self, body: Expression, name: str) -> None:
         """Prepare the request; `body` builds it from our `name`."""
-        self._body = strict_json.dump(body.only(strict_json.dump(name)))
+        self._build = body
+        self._name = name
         self._asked: dict[Target, Asked] = {}
 
     def __getitem__(self, target: Target) -> Asked:
         return self._asked.get(target, _NOT_ASKED)
+
+    @cached_property
+    def _body(self) -> str:
+        return strict_json.dump(self._build.only(strict_json.dump(self._name)))
+
+    @property
+    def tries(self) -> int:
+        """How many requests went out, to whomever."""
+        return sum(asked.tries for asked in self._asked.values())
 
     @property
     def begun(self) -> bool:

@@ -13,7 +13,7 @@ from hooks.oms.switching import Step, to_active
 from hooks.oms.target import Target
 from hooks.oms.verification import Streaks
 from hooks.verdict import Cause, Verdict
-from hooks.waiting import Deadline, now, rounds
+from hooks.waiting import Deadline, Rounds, now
 
 _PATIENCE_WITH_A_START = 10.0
 
@@ -48,7 +48,7 @@ class WayBack:
 
         After a deployment a target that is active already is a warning: it trades before it is verified.
         """
-        async for _ in rounds(self._poll_seconds, deadline):
+        async for _ in Rounds(self._poll_seconds, deadline):
             await self._fleet.resolve(deadline)
             targets = self._fleet.targets
             unseen = [target for target in targets if deployed and not (target.mode and target.mode.mode)]
@@ -70,7 +70,8 @@ class WayBack:
 
         What somebody else holds is left, and told in `left`.
         """
-        async for _ in rounds(self._poll_seconds, deadline):
+        rounds = Rounds(self._poll_seconds, deadline)
+        async for _ in rounds:
             await self._fleet.resolve(deadline)
             targets = self._fleet.targets
             unverified = [target for target in targets if not self._streaks.reached(target)]
@@ -90,6 +91,8 @@ class WayBack:
             ]
             for target, answer in (await requests.send(asking, deadline)).items():
                 return Verdict(Cause.REFUSED, f"{target.label} refused to trade again: {answer}")
+            if asking:
+                rounds.hasten()
         return Verdict(
             Cause.TIMED_OUT, f"not returned to trading within {deadline.seconds:g} s: {self._fleet}"
         )
@@ -99,7 +102,7 @@ class WayBack:
         noes: Streaks[Target | None] = Streaks(self._consecutive)
         traded: set[Target] = set()
         deadline = Deadline(seconds)
-        async for _ in rounds(self._poll_seconds, deadline):
+        async for _ in Rounds(self._poll_seconds, deadline):
             await self._fleet.resolve(deadline)
             targets = self._fleet.targets
             looks, healths = await asyncio.gather(
