@@ -1,0 +1,83 @@
+"""What the tests of every room share: a clean environment, settings made of it, peers on loopback."""
+
+import contextlib
+import os
+import ssl
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
+
+import pytest
+import structlog
+
+from hooks import redaction, settings
+from tests.hostile.certificates import Authorities
+from tests.hostile.peer import Behaviour, Peer
+
+S = TypeVar("S", bound=settings.Logging)
+
+KINDS = (
+    settings.Logging,
+    settings.Standby,
+    settings.Verification,
+    settings.Postsync,
+    settings.Alert,
+    settings.AlertByPagerDuty,
+)
+VARIABLES = frozenset(name.upper() for kind in KINDS for name in kind.model_fields)
+OUTSIDE_SETTINGS = frozenset(
+    {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+)
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No variable that the hooks read is set, and nothing that one test configured outlives it."""
+    for name in list(os.environ):
+        if name.upper() in VARIABLES | OUTSIDE_SETTINGS:
+            monkeypatch.delenv(name)
+    redaction.forget_all()
+    yield
+    redaction.forget_all()
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+class Loading(Protocol):
+    """Sets variables, and loads settings of one kind from all that are set."""
+
+    def __call__(self, kind: type[S], **variables: str) -> S: ...
+
+
+@pytest.fixture
+def loading(monkeypatch: pytest.MonkeyPatch) -> Loading:
+    """Load settings as a command does: from the environment, which stays set until the test ends."""
+
+    def load(kind: type[S], **variables: str) -> S:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return settings.load(kind)
+
+    return load
+
+
+class Serving(Protocol):
+    """Opens a peer that behaves as told."""
+
+    def __call__(self, behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) -> Peer: ...
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    """Serve on loopback, any free port, until the test ends."""
+    with contextlib.ExitStack() as peers:
+
+        def serve(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) -> Peer:
+            return peers.enter_context(Peer(behaviour, tls=tls))
+
+        yield serve
+
+
+@pytest.fixture(scope="session")
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> Authorities:
+    """Certificate authorities of this run: a trusted one, and one that nobody trusts."""
+    return Authorities.made_in(tmp_path_factory.mktemp("authorities"))
