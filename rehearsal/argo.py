@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rehearsal.manifests import Manifest, Pod, Secrets
 
 HOOK = "argocd.argoproj.io/hook"
+# Warnings of the hooks that the time line tells from the other side.
+TOLD_BY_THE_OMS = {"switch_not_accepted"}
 WAVE = "argocd.argoproj.io/sync-wave"
 
 
@@ -155,7 +157,11 @@ class _Watching:
             self._say("prints", line, Tone.BAD)
         elif record["event"] == "verdict":
             self._run.verdict = record
-        elif record.get("level") in {"warning", "error", "critical"}:
+        elif record["event"] not in TOLD_BY_THE_OMS and record.get("level") in {
+            "warning",
+            "error",
+            "critical",
+        }:
             self._say(record["event"].replace("_", " "), _rest(record), Tone.WARNING)
 
     def pod_interrupted(self, why: Interruption) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,10 +28,12 @@ class Ending:
     """Replicas that no hook asked to switch."""
     order: Sequence[str] = ()
     """Facts that came in this order; others may lie between."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """A command as above -> what its verdict's sentence names; `{oms-1}` stands for that replica's address."""
     incident: str = "none"
     """none, open or resolved."""
     page: Sequence[str] = ()
-    """What its summary names; `{oms-1}` stands for that replica's address."""
+    """What its summary names, in the same way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class Outcome:
 
 def differences(must: Ending, was: Outcome) -> list[str]:
     """Say each thing that is otherwise, in words; nothing where it ended as it must."""
-    return [*_differing_ends(must, was), *_differing_incident(must, was), *_broken_promises(was)] + [
+    return [*_differing_ends(must, was), *_differing_words(must, was), *_broken_promises(was)] + [
         f"{name} was asked to switch" for name in must.untouched if was.replicas[name].switches
     ]
 
@@ -67,11 +69,15 @@ def _differing_ends(must: Ending, was: Outcome) -> Iterator[str]:
             return
 
 
-def _differing_incident(must: Ending, was: Outcome) -> Iterator[str]:
+def _differing_words(must: Ending, was: Outcome) -> Iterator[str]:
+    addresses = {name: state.address for name, state in was.replicas.items()}
+    for run in was.runs:
+        words = must.reasons.get(str(run), "").format(**addresses)
+        if words not in run.verdict.get("reason", ""):
+            yield f'{run.command} must name "{words}": {run.verdict.get("reason")}'
     statuses = [str(incident.status) for incident in was.incidents] or ["none"]
     if statuses != [must.incident]:
         yield f"the incident must be {must.incident}, not {', '.join(statuses)}"
-    addresses = {name: state.address for name, state in was.replicas.items()}
     for incident in was.incidents:
         for words in must.page:
             if words.format(**addresses) not in incident.summary:

@@ -62,7 +62,7 @@ async def play(scenario: Scenario, jobs: list[Manifest], timeline: Timeline) -> 
         differing = _differences(scenario, stage, operation, facts)
         timeline.end(list(_comes_to(stage, began)), differing)
         return Result(
-            scenario.name, differing, _not_trading(stage), _incidents(stage), seconds=time.time() - began
+            scenario.name, differing, _without_trading(stage), _incidents(stage), seconds=time.time() - began
         )
 
 
@@ -98,7 +98,7 @@ def _stage(
     stage.announce(installed=scenario.installed)
     for name, faults in scenario.faults.items():
         stage.replicas[name].faults = faults
-    return stage, [("replicas", _addresses(stage)), *_replaced(jobs, variables)]
+    return stage, [(" ".join(stage.replicas), _addresses(stage)), *_replaced(jobs, variables)]
 
 
 def _at_port(url: str, port: int) -> str:
@@ -111,8 +111,11 @@ def _replaced(jobs: list[Manifest], variables: Mapping[str, str]) -> Iterator[tu
     for name, value in variables.items():
         written = [manifests.variable(job, name) for job in jobs]
         before = next((value for value in written if value is not None), "not set")
-        if before != value:
+        if name == "OMS_URL":
+            yield name, f"{before} → port {urlsplit(value).port}"
+        elif before != value:
             yield name, f"{before} → {value}"
+    yield "SECRETS_DIR", f"{manifests.variable(jobs[0], 'SECRETS_DIR')} → a directory of each pod's own"
 
 
 def _readable(text: str, stage: Stage) -> str:
@@ -123,7 +126,7 @@ def _readable(text: str, stage: Stage) -> str:
 
 
 def _addresses(stage: Stage) -> str:
-    return ", ".join(f"{name} at {replica.address}" for name, replica in stage.replicas.items())
+    return f"{', '.join(replica.bound[0] for replica in stage.oms.replicas)}, port {stage.port}"
 
 
 async def _act(scenario: Scenario, stage: Stage) -> Operation | None:
@@ -159,10 +162,7 @@ def _differences(
 
 
 def _comes_to(stage: Stage, began: float) -> Iterator[tuple[str, str]]:
-    yield (
-        "not trading",
-        f"{_not_trading(stage)} from the first to stop to the last to return ({_each(stage)})",
-    )
+    yield "without trading", f"{_without_trading(stage)} from the first to the last ({_each(stage)})"
     for incident in stage.pagerduty.incidents.values():
         first, last = incident.history[0].at - began, incident.history[-1].at - began
         until = f", resolved at {last:.2f}" if incident.status == "resolved" else f", still {incident.status}"
@@ -171,7 +171,7 @@ def _comes_to(stage: Stage, began: float) -> Iterator[tuple[str, str]]:
         yield "incident", "none: nobody was called"
 
 
-def _not_trading(stage: Stage) -> str:
+def _without_trading(stage: Stage) -> str:
     """Say how long it took from the first replica that stopped to the last that came back."""
     return in_words(whole(pause for pauses in stage.pauses().values() for pause in pauses), time.time())
 

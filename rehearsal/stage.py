@@ -65,6 +65,11 @@ class Stage:
     def replicas(self) -> Mapping[str, Replica]:
         return {f"oms-{number}": replica for number, replica in enumerate(self.oms.replicas)}
 
+    @property
+    def port(self) -> int:
+        """Listened on by all of them, as by the pods of a Service."""
+        return self.oms.replicas[0].bound[1]
+
     def announce(self, *, installed: bool) -> None:
         """Let the cluster's DNS know the OMS, or not yet."""
         self._installed = installed
@@ -86,6 +91,12 @@ class Stage:
             while not condition():  # noqa: ASYNC110 - the far ends are threads and signal nothing
                 await asyncio.sleep(LOOK_SECONDS)
 
+    async def until_asked(self, name: str, times: int) -> None:
+        """Wait until the replica has had so many more requests."""
+        replica = self.replicas[name]
+        already = len(replica.requests)
+        await self.until(lambda: len(replica.requests) >= already + times)
+
     async def until_mode(self, name: str, mode: str) -> None:
         await self.until(lambda: self.replicas[name].state.mode == mode)
 
@@ -96,22 +107,20 @@ class Stage:
         down = DOWN_SECONDS if self._installed else 0
         for name, replica in self.replicas.items():
             replica.faults = self.new_faults
-            await self.restart(name, NEW, startup_seconds=STARTUP_SECONDS, down_seconds=down)
+            await self.restart(name, NEW, down_seconds=down)
         if not self._installed:
             # What came before is no OMS, only its addresses.
             self._first_change = 1
             self.announce(installed=True)
             self._tell(Fact(time.time(), "Kubernetes", "installs the OMS", "in standby, naming nobody"))
 
-    async def restart(
-        self, name: str, version: str, *, startup_seconds: float, down_seconds: float, forgets: bool = False
-    ) -> None:
+    async def restart(self, name: str, version: str, *, down_seconds: float, forgets: bool = False) -> None:
         """Replace one replica; one that `forgets` trades at once, as if nobody had ever asked it to stop."""
         replica = self.replicas[name]
         await asyncio.to_thread(
             replica.restart,
             version=version,
-            startup_seconds=startup_seconds,
+            startup_seconds=STARTUP_SECONDS,
             down_seconds=down_seconds,
             start_mode="active" if forgets else "standby",
         )
@@ -120,6 +129,10 @@ class Stage:
             replica.operator("standby", self.kept[name])
 
     # What people do.
+
+    def begin(self, what: str) -> None:
+        """Head what is no phase of the sync."""
+        self._tell(Fact(time.time(), what, "begins", tone=Tone.PHASE))
 
     def operator(self, name: str, mode: str, who: str) -> None:
         """Let somebody switch a replica by hand, at the OMS itself."""
@@ -133,6 +146,6 @@ class Stage:
 
     async def on_call(self, command: str, *arguments: str) -> None:
         """Let the on-call run a command with the environment of the PostSync hook."""
-        self._tell(Fact(time.time(), "On call", "begins", tone=Tone.PHASE))
+        self.begin("On call")
         job = next(job for job in self._jobs if "PostSync" in job["metadata"]["annotations"].values())
         await self.sync.run_job(manifests.with_command(job, f"oms-{command}", (command, *arguments)))

@@ -29,7 +29,7 @@ PATIENCE_SECONDS = 0.15
 # What several replicas do within so much is told in one line.
 MOMENT_SECONDS = 0.1
 TEXT_COLUMN = 29
-WHAT_WIDTH = 20
+WHAT_WIDTH = 22
 
 STYLES = {Tone.PHASE: "bold", Tone.PLAIN: "", Tone.GOOD: "green", Tone.WARNING: "yellow", Tone.BAD: "red"}
 
@@ -40,7 +40,7 @@ class Result:
 
     name: str
     differences: list[str]
-    not_trading: str
+    without_trading: str
     incident: str
     seconds: float
 
@@ -90,11 +90,13 @@ class Timeline:
     def summary(self, results: Iterable[Result]) -> None:
         """Close a rehearsal of several scenarios with one table."""
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-        for heading in ("scenario", "ended", "not trading", "incident", "took"):
+        for heading in ("scenario", "ended", "without trading", "incident", "took"):
             table.add_column(heading)
         for result in results:
             how = Text("otherwise", "bold red") if result.differences else Text("as it must", "green")
-            table.add_row(result.name, how, result.not_trading, result.incident, f"{result.seconds:.1f} s")
+            table.add_row(
+                result.name, how, result.without_trading, result.incident, f"{result.seconds:.1f} s"
+            )
         self._console.print(table)
 
     async def _keep_printing(self, now: Callable[[], Text]) -> None:

@@ -48,7 +48,5 @@ def whole(every: Iterable[Pause]) -> Pause | None:
 def in_words(pause: Pause | None, now: float) -> str:
     """Say how long a pause is, or has been so far."""
     if pause is None:
-        return "0 s"
-    return (
-        f"{pause.seconds(now):.1f} s" if pause.until is not None else f"{pause.seconds(now):.1f} s, and still"
-    )
+        return "none"
+    return f"{pause.seconds(now):.1f} s{'' if pause.until else ' so far'}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rehearsal.fact import Fact, Tone
-from rehearsal.stage import LOOK_SECONDS
+from rehearsal.stage import LOOK_SECONDS, STARTUP_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,7 +49,7 @@ class Witness:
         for name, history in self._stage.histories().items():
             self._tell_changes(name, history)
             self._tell_refusals(name, self._stage.replicas[name])
-            self._tell_health(name, self._stage.replicas[name])
+            self._tell_health(name, self._stage.replicas[name], history)
         self._tell_pages()
 
     async def _keep_looking(self) -> None:
@@ -79,10 +78,12 @@ class Witness:
                     Fact(switch.at, name, f"answers {switch.status}", f"to a switch to {wanted}", Tone.BAD)
                 )
 
-    def _tell_health(self, name: str, replica: Replica) -> None:
+    def _tell_health(self, name: str, replica: Replica, history: tuple[ModeChange, ...]) -> None:
         healthy = replica.state.healthy
         if healthy and self._healthy.get(name) is False:
-            self._tell(Fact(time.time(), name, "is healthy", f"version {replica.state.version}"))
+            starts = [after.at for before, after in pairwise(history) if before.mode == "down"]
+            at = (starts or [history[0].at])[-1] + STARTUP_SECONDS
+            self._tell(Fact(at, name, "is healthy", f"version {replica.state.version}"))
         self._healthy[name] = healthy
 
     def _tell_pages(self) -> None:
@@ -104,6 +105,8 @@ def _why(before: ModeChange, after: ModeChange) -> str:
         return f"makes room for version {after.version}"
     if before.mode == "down":
         return f"version {after.version} starts and names nobody"
+    if before.mode == after.mode:
+        return f"now held by {after.reason}"
     if after.mode == "standby" and before.reason == after.reason:
         return "confirmed"
     return f"asked by {after.reason}" if after.reason else "names nobody"
