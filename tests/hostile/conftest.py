@@ -12,8 +12,10 @@ from tests.hostile.certificates import Authorities
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# A scene mostly waits for a time-out; on two cores more than this would only slow each other down.
-AT_ONCE = 4
+    from tests.hostile.scene import Play
+
+# A scene mostly waits; more than this would only slow each other down.
+AT_ONCE = 6
 
 
 @pytest.fixture(scope="session")
@@ -23,9 +25,9 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> Authorities:
 
 
 @pytest.fixture(scope="module")
-def play(request: pytest.FixtureRequest) -> Iterator[Callable[[Any], Any]]:
-    """Return what became of a scene; all chosen scenes of the module are played side by side."""
-    scenes = [
+def play(request: pytest.FixtureRequest) -> Iterator[Play]:
+    """Return what became of a scene; all scenes of the module that were chosen are played side by side."""
+    chosen: list[Callable[[], Any]] = [
         callspec.params["scene"]
         for item in request.session.items
         if item.path == request.path
@@ -33,5 +35,8 @@ def play(request: pytest.FixtureRequest) -> Iterator[Callable[[Any], Any]]:
         and "scene" in callspec.params
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        played: dict[int, Future[Any]] = {id(scene): pool.submit(scene) for scene in scenes}
-        yield lambda scene: played[id(scene)].result()
+        played: dict[int, Future[Any]] = {id(scene): pool.submit(scene) for scene in chosen}
+        try:
+            yield lambda scene: played[id(scene)].result()
+        finally:
+            pool.shutdown(cancel_futures=True)

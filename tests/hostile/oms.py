@@ -27,6 +27,8 @@ class Oms:
     reason: str | None = None
     health: Mapping[str, Any] = field(default_factory=lambda: HEALTHY)
     stuck: bool = False
+    drains_for: int = 0
+    """So many looks find it draining before it is in standby."""
     told: list[dict[str, Any]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -48,7 +50,9 @@ class Oms:
     def document(self) -> dict[str, Any]:
         """Return the mode document."""
         with self._lock:
-            return {"mode": self.mode, "reason": self.reason}
+            draining = self.mode == "standby" and self.drains_for > 0
+            self.drains_for -= draining
+            return {"mode": "draining" if draining else self.mode, "reason": self.reason}
 
     def read_mode(self, connection: Connection, request: Request) -> None:
         """Answer with the mode document."""
@@ -61,7 +65,7 @@ class Oms:
     def switch(self, connection: Connection, request: Request) -> None:
         """Take a switch and say so."""
         self.take(request)
-        reply_json(self.document())(connection, request)
+        reply_json({"accepted": True})(connection, request)
 
     def answers(
         self,

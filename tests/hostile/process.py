@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -158,9 +159,10 @@ class Process:
         # The kernel forgets the peak with the process; and ru_maxrss would count what we held before exec.
         status = Path(f"/proc/{self.popen.pid}/status")
         while self.popen.returncode is None:
-            for line in status.read_text("ascii").splitlines() if status.exists() else ():
-                if line.startswith("VmHWM:"):
-                    self.peak_bytes = int(line.split()[1]) * 1024
+            with contextlib.suppress(OSError):
+                for line in status.read_text("ascii").splitlines():
+                    if line.startswith("VmHWM:"):
+                        self.peak_bytes = int(line.split()[1]) * 1024
             time.sleep(0.02)
 
 
@@ -172,7 +174,7 @@ def run(command: str, environment: Mapping[str, str], *arguments: str, within: f
 
 def check(command: str, ending: Ending, stderr: str, termination_log: str) -> None:
     """Hold what is true of every ending."""
-    assert stderr == ""
+    assert stderr == "", stderr
     assert ending.lines, "not even a verdict"
     for line in ending.lines:
         assert {"timestamp", "level", "event", "hook"} <= line.keys(), line
