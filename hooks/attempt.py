@@ -90,6 +90,7 @@ class Peer:
     ) -> None:
         """Speak to `origin` (scheme, host and port); `tls_name` is the name that its certificate must bear."""
         self._origin = httpx.URL(origin)
+        self._urls: dict[str, httpx.URL] = {}  # few paths, asked again and again
         self._headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
         self._extensions = {"sni_hostname": tls_name} if tls_name else {}
         self._seconds = seconds
@@ -138,7 +139,7 @@ class Peer:
         return Answer(response.status_code, bytes(text), response.headers.get("retry-after"), fault)
 
     def _request(self, method: str, path: str, body: str | None, sending: _Sending) -> httpx.Request:
-        url = self._origin.copy_with(raw_path=path.encode())
+        url = self._urls.get(path) or self._urls.setdefault(path, self._origin.copy_with(raw_path=path.encode()))
         if body is None:
             return httpx.Request(method, url, headers=self._headers, extensions=self._extensions)
         return httpx.Request(
