@@ -9,6 +9,7 @@ from typing import Any
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _LONGEST_INTEGER = 1000
+_DEEPEST = 100
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -27,6 +28,8 @@ def parse(body: bytes) -> Any:
             parse_int=_short,
             object_pairs_hook=_each_name_once,
         )
+        if text.count("[") + text.count("{") > _DEEPEST:
+            _check_depth(document, _DEEPEST)
         # Only an escape can bring a lone surrogate in.
         return clean(document) if "\\u" in text else document
     except UnicodeDecodeError:
@@ -65,6 +68,15 @@ def _finite(digits: str) -> float:
     if math.isinf(number):
         raise ValueError("a number is beyond a double")
     return number
+
+
+def _check_depth(value: Any, left: int) -> None:
+    """Refuse what could be read but not be written again, or redacted, within Python's recursion."""
+    if isinstance(value, dict | list):
+        if not left:
+            raise ValueError("nested too deeply")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, left - 1)
 
 
 def _short(digits: str) -> int:
