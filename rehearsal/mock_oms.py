@@ -65,6 +65,7 @@ StartMode = Literal["active", "standby", "starting"]
 MODE_PATH = "/health/mode"
 HEALTH_PATH = "/health/deep"
 SWITCH_PATH = "/admin/mode"
+METHODS = {MODE_PATH: "GET", HEALTH_PATH: "GET", SWITCH_PATH: "POST"}
 
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
 REMEMBERED_REQUESTS = 10_000
@@ -331,20 +332,25 @@ class Faults:
         require_within(0, 86400, hang_seconds=self.hang_seconds)
         require_within(1, math.inf, count=self.count)
 
-    def strike(self, path: str, wanted: str | None) -> bool:
-        """Tell whether a request for `path`, a switch to `wanted`, is to be disturbed."""
-        of_path: dict[str, tuple[object, ...]] = {
-            MODE_PATH: (self.mode_status,),
-            HEALTH_PATH: (self.health_status,),
-            SWITCH_PATH: (
-                self.switch_status,
-                self.ignore_switch,
-                self.drop_answer,
-                self.refuse_active and wanted == "active",
-                self.forget_after_seconds is not None and wanted == "standby",
-            ),
-        }
-        return any((self.reset, self.hang_seconds, *of_path.get(path, ())))
+    def status_of(self, path: str) -> int | None:
+        """Give the status that takes the place of an answer."""
+        return {
+            MODE_PATH: self.mode_status,
+            HEALTH_PATH: self.health_status,
+            SWITCH_PATH: self.switch_status,
+        }.get(path)
+
+    def strike(self, path: str, wanted: object) -> bool:
+        """Tell whether a request for `path` is to be disturbed; of a switch, `wanted` is the mode."""
+        switch = (
+            self.ignore_switch
+            or self.drop_answer
+            or (self.refuse_active and wanted == "active")
+            or (self.forget_after_seconds is not None and wanted == "standby")
+        )
+        return bool(
+            self.reset or self.hang_seconds or self.status_of(path) or (switch and path == SWITCH_PATH)
+        )
 
     def after_a_strike(self) -> "Faults":
         """One fewer; without any left only what is no single event stays."""
@@ -560,19 +566,13 @@ class Replica:
             if faults.reset or question.closing.is_set():
                 return RESET
             self._advance()
-            match question.method, question.path:
-                case "GET", "/health/mode":
-                    return _failing(faults.mode_status, faults) or Answer(200, self._mode_document())
-                case "GET", "/health/deep":
-                    status = 200 if self._healthy() else 503
-                    return _failing(faults.health_status, faults) or Answer(status, self._health_document())
-                case "POST", "/admin/mode":
-                    return _failing(faults.switch_status, faults) or self._switch(
-                        question, received.body, faults
-                    )
-                case _, "/health/mode" | "/health/deep" | "/admin/mode":
-                    return Answer(405, {"error": f"not with {question.method}"})
-        return Answer(404, {"error": f"there is no {question.path}"})
+            if refused := _refused(question, faults):
+                return refused
+            if question.path == MODE_PATH:
+                return Answer(200, self._mode_document())
+            if question.path == HEALTH_PATH:
+                return Answer(200 if self._healthy() else 503, self._health_document())
+            return self._switch(question, received.body, faults)
 
     def _switch(self, question: Question, body: Any, faults: Faults) -> Answer:
         if denied := self._denied(question.headers.get("Authorization")):
@@ -694,7 +694,12 @@ class Replica:
         return Answer(200, dataclasses.asdict(self.state))
 
 
-def _failing(status: int | None, faults: Faults) -> Answer | None:
+def _refused(question: Question, faults: Faults) -> Answer | None:
+    if question.path not in METHODS:
+        return Answer(404, {"error": f"there is no {question.path}"})
+    if question.method != METHODS[question.path]:
+        return Answer(405, {"error": f"not with {question.method}"})
+    status = faults.status_of(question.path)
     if status is None:
         return None
     headers = {} if faults.retry_after is None else {"Retry-After": faults.retry_after}
