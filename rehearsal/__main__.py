@@ -67,11 +67,8 @@ async def _rehearse(options: argparse.Namespace) -> int:
 async def _play_all(options: argparse.Namespace) -> int:
     jobs = [document for document in manifests.render(options.manifests) if document["kind"] == "Job"]
     timeline = Timeline(console())
-    results = [
-        await play(scenario, jobs, timeline)
-        for scenario in SCENARIOS
-        if options.scenario is None or scenario.name in options.scenario
-    ]
+    by_name = {scenario.name: scenario for scenario in SCENARIOS}
+    results = [await play(by_name[name], jobs, timeline) for name in options.scenario or by_name]
     if len(results) > 1:
         timeline.summary(results)
     return int(any(result.differences for result in results))

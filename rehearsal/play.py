@@ -56,7 +56,7 @@ async def play(scenario: Scenario, jobs: list[Manifest], timeline: Timeline) -> 
 
     with ExitStack() as far_ends:
         stage, circumstances = _stage(scenario, jobs, far_ends, tell)
-        timeline.begin(scenario.name, scenario.story, circumstances)
+        timeline.begin(scenario.name, scenario.story, circumstances, began)
         async with timeline.live(lambda: _now(stage)), Witness(stage, tell).looking():
             operation = await _act(scenario, stage)
         differing = _differences(scenario, stage, operation, facts)

@@ -53,9 +53,9 @@ class Timeline:
         self._began = 0.0
         self._waiting: list[Fact] = []
 
-    def begin(self, name: str, story: str, circumstances: Iterable[tuple[str, str]]) -> None:
-        """Head a scenario; seconds count from here. `circumstances`: what is not as in the manifests."""
-        self._began = time.time()
+    def begin(self, name: str, story: str, circumstances: Iterable[tuple[str, str]], at: float) -> None:
+        """Head a scenario; seconds count from `at`. `circumstances`: what is not as in the manifests."""
+        self._began = at
         self._print_row("", Text.assemble((name, "bold reverse"), ("  " + story, "bold")), 0)
         self._console.print()
         for subject, text in circumstances:
@@ -90,8 +90,9 @@ class Timeline:
     def summary(self, results: Iterable[Result]) -> None:
         """Close a rehearsal of several scenarios with one table."""
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-        for heading in ("scenario", "ended", "without trading", "incident", "took"):
+        for heading in ("scenario", "ended", "without trading", "incident"):
             table.add_column(heading)
+        table.add_column("took", justify="right")
         for result in results:
             how = Text("otherwise", "bold red") if result.differences else Text("as it must", "green")
             table.add_row(
@@ -124,7 +125,7 @@ class Timeline:
             self._console.print()
             self._print_row("", Text(f"  {fact.who}", STYLES[fact.tone]), 0)
             return
-        text = Text(fact.what, STYLES[fact.tone])
+        text = Text.assemble((fact.what, STYLES[fact.tone]))
         if fact.more:
             text.pad_right(WHAT_WIDTH - len(text))
             text.append(f"  {fact.more}", "dim" if fact.tone is Tone.PLAIN else "")
@@ -133,6 +134,7 @@ class Timeline:
     def _print_row(self, label: str, text: Text, indent: int) -> None:
         """Print the label, and the text beside it with a hanging indent."""
         for number, line in enumerate(text.wrap(self._console, self._console.width - indent)):
+            line.rstrip()
             margin = "" if number else label
             self._console.print(Text(margin.ljust(indent)) + line, soft_wrap=True)
 
