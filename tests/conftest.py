@@ -1,5 +1,6 @@
 """What the tests of every room share: a clean environment, settings made of it, peers on loopback."""
 
+import asyncio
 import contextlib
 import os
 import ssl
@@ -27,6 +28,12 @@ VARIABLES = frozenset(name.upper() for kind in KINDS for name in kind.model_fiel
 OUTSIDE_SETTINGS = frozenset(
     {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_loop_but_those_of_tests() -> None:
+    """Before synchronous tests, too, looptime asks which loop is current: one would be made and never closed."""
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture(autouse=True)
