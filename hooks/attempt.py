@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 
+from hooks.log import logger
 from hooks.redaction import redact
 
 USER_AGENT = "argocd-standby-hooks"
@@ -139,7 +140,9 @@ class Peer:
         return Answer(response.status_code, bytes(text), response.headers.get("retry-after"), fault)
 
     def _request(self, method: str, path: str, body: str | None, sending: _Sending) -> httpx.Request:
-        url = self._urls.get(path) or self._urls.setdefault(path, self._origin.copy_with(raw_path=path.encode()))
+        url = self._urls.get(path) or self._urls.setdefault(
+            path, self._origin.copy_with(raw_path=path.encode())
+        )
         if body is None:
             return httpx.Request(method, url, headers=self._headers, extensions=self._extensions)
         return httpx.Request(
@@ -218,18 +221,23 @@ def _words(error: BaseException) -> str:
 
 
 def system_trust() -> ssl.SSLContext:
-    """Trust what the system trusts.
+    """Trust what SSL_CERT_FILE names, or what the system trusts.
 
     A hashed directory is looked up authority by authority; reading the bundle takes 20 ms.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     paths = ssl.get_default_verify_paths()
-    named = paths.cafile if paths.cafile != paths.openssl_cafile else None  # by SSL_CERT_FILE
-    hashed = paths.capath and next(Path(paths.capath).glob("*.0"), None)
-    if hashed and not named:
+    if paths.cafile and paths.cafile != paths.openssl_cafile:
+        try:
+            context.load_verify_locations(cafile=paths.cafile)
+        except OSError as error:
+            logger().warning("ssl_cert_file_not_usable", reason=_words(error))
+        else:
+            return context
+    if paths.capath and next(Path(paths.capath).glob("*.0"), None):
         context.load_verify_locations(capath=paths.capath)
-    elif paths.cafile:
-        context.load_verify_locations(cafile=paths.cafile)
+    elif Path(paths.openssl_cafile).exists():
+        context.load_verify_locations(cafile=paths.openssl_cafile)
     return context
 
 

@@ -60,6 +60,15 @@ def fallback(outcome: Outcome) -> Next:
     return Next.DONE if isinstance(outcome, Answer) and outcome.ok else Next.AGAIN
 
 
+def read(outcome: Outcome) -> Next:
+    """Judge a question to the Kubernetes API: who may not ask, or asks for what is not there, need not ask again."""
+    if not isinstance(outcome, Answer):
+        return _without_answer(outcome.failure)
+    if outcome.ok:
+        return Next.DONE
+    return Next.AGAIN if _temporary(outcome.status) else Next.REFUSED
+
+
 def _without_answer(failure: Failure) -> Next:
     return Next.REFUSED if failure is Failure.UNTRUSTED else Next.AGAIN
 

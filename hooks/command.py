@@ -59,7 +59,7 @@ def run(
     `load` gives what `decide` is handed: by default the settings, every fault of which ends the command.
     """
     began = time.monotonic()
-    outlook = _logging()
+    outlook, _ = settings.load_what_can_be_used(Logging)  # its faults are told by the verdict
     log.configure(parser.prog, log_format=outlook.log_format, level=outlook.log_level, began=began)
     try:
         arguments = parser.parse_args()
@@ -78,14 +78,6 @@ def run(
         targets=dict(verdict.targets),
     )
     _leave(verdict.exit_code)
-
-
-def _logging() -> Logging:
-    """Read how to log, come what may: faults are told by the verdict."""
-    try:
-        return settings.load(Logging)
-    except MisconfiguredError as error:
-        return settings.load(Logging, ignoring=error.faults)
 
 
 def _ended(parser: Parser, arguments: argparse.Namespace, decide: Decide, load: Callable[[], Any]) -> Verdict:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import NoReturn
 
 from hooks import command
 from hooks.oms.documents import Ownership
 from hooks.oms.fleet import Fleet, Requests
 from hooks.oms.way_back import WayBack, trading_or_left
-from hooks.paging.delivery import resolve
+from hooks.paging.delivery import close
+from hooks.paging.incident import SYNC_FAILED, Page
 from hooks.settings import Postsync
 from hooks.verdict import Cause, Verdict
 from hooks.waiting import Deadline, StoppedError, unless_stopped
+
+_CLOSING_SECONDS = 10.0
 
 
 async def decide(settings: Postsync, stop: asyncio.Event) -> Verdict:
@@ -59,8 +63,9 @@ async def _verified(settings: Postsync, fleet: Fleet) -> Verdict:
 
 
 async def _close_incident(settings: Postsync, stop: asyncio.Event) -> None:
-    """Resolve what syncfail-alert would have opened; a good deployment never fails because of a pager."""
-    try:
-        await unless_stopped(stop, resolve(settings))
-    except StoppedError:
+    """Close what syncfail-alert would have opened; a good deployment never fails because of a pager."""
+    if settings.pagerduty_routing_key is None:
         return
+    page = Page.about(settings, SYNC_FAILED)
+    with contextlib.suppress(StoppedError):
+        await unless_stopped(stop, close(settings, page, seconds=_CLOSING_SECONDS))

@@ -31,7 +31,8 @@ def route(url: str) -> Route:
     for kind in (parts.scheme, "all"):
         proxy = variables.get(kind)
         if proxy:
-            redaction.hide_url(proxy, path=False)
+            if proxy.isprintable():
+                redaction.hide_url(proxy, path=False)
             if _is_usable(proxy):
                 return Route(proxy if "://" in proxy else f"http://{proxy}", faults)
             faults[f"{kind.upper()}_PROXY"] = "is not an http(s) proxy: it is not used"
@@ -41,7 +42,8 @@ def route(url: str) -> Route:
 def _is_usable(proxy: str) -> bool:
     try:
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        printed = proxy.isascii() and proxy.isprintable()
+        return printed and parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
 

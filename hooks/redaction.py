@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 HIDDEN = "[redacted]"
-_SHORTEST_PATH_SEGMENT = 8
+_SHORTEST_TOKEN = 8
 
 _secrets: set[str] = set()
 _longest_first: list[str] = []
@@ -36,10 +36,11 @@ def hide_url(url: str, *, path: bool) -> None:
     user_info = parts.netloc.rpartition("@")[0]
     hide(user_info, unquote(user_info), parts.password, unquote(parts.password or ""), parts.query)
     if user_info:
-        hide(b64encode(unquote(user_info).encode()).decode())
+        hide(b64encode(unquote(user_info).encode("utf-8", "replace")).decode())
     if path and len(parts.path) > 1:
         hide(url, parts.path, parts.path.strip("/"))
-        hide(*(part for part in parts.path.split("/") if len(part) >= _SHORTEST_PATH_SEGMENT))
+        last = parts.path.rstrip("/").rpartition("/")[2]
+        hide(last if len(last) >= _SHORTEST_TOKEN else None)
 
 
 def forget_all() -> None:

@@ -57,8 +57,7 @@ def _base_url(text: str) -> BaseUrl:
         parts = urlsplit(text)
         default = {"http": 80, "https": 443}[parts.scheme]
         port = default if parts.port is None else parts.port
-        host = parts.hostname or ""
-        host.encode("idna")
+        host = (parts.hostname or "").encode("idna").decode()
         user_info = parts.netloc.rpartition("@")[0] or None
     except (ValueError, KeyError):
         raise ValueError("is not an http(s) address") from None
@@ -87,15 +86,17 @@ def _base_urls(value: Any) -> Any:
 
 
 def _url(text: str) -> str:
-    # The path, query and fragment are the peer's own affair.
-    _base_url(text.partition("#")[0].partition("?")[0])
-    return text
+    """Return a whole URL as a request line and a Host header can hold it; its query is the peer's own affair."""
+    parts = urlsplit(text)
+    base = _base_url(parts._replace(query="", fragment="").geturl())
+    host = f"[{base.host}]" if ":" in base.host else base.host
+    user_info, at, _ = parts.netloc.rpartition("@")
+    location = f"{_encoded(user_info)}{at}{host}" + (f":{base.port}" if parts.port else "")
+    return parts._replace(netloc=location, path=_encoded(parts.path), query=_encoded(parts.query)).geturl()
 
 
 def _secret_urls(value: SecretStr) -> SecretStr:
-    for text in secret_urls(value):
-        _url(text)
-    return value
+    return SecretStr(",".join(map(_url, secret_urls(value))))
 
 
 def secret_urls(value: SecretStr | None) -> list[str]:
@@ -203,12 +204,15 @@ def _hide_secrets(found: Mapping[str, str | _Unreadable | None]) -> None:
     redaction.hide(told.get("OMS_ADMIN_TOKEN"), told.get("PAGERDUTY_ROUTING_KEY"))
     for name in ("OMS_URL", "PAGERDUTY_EVENTS_URL", "ALERT_FALLBACK_URL"):
         for url in told.get(name, "").split(","):
-            redaction.hide_url(url.strip(), path=name == "ALERT_FALLBACK_URL")
+            webhook = name == "ALERT_FALLBACK_URL" and told.get("ALERT_FALLBACK_FORMAT") != "alertmanager"
+            redaction.hide_url(url.strip(), path=webhook)
 
 
 def _read(name: str) -> str | _Unreadable | None:
     value = os.environ.get(name, "").strip()
     directory = os.environ.get("SECRETS_DIR", "").strip()
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        return _Unreadable("is not UTF-8")
     if value or not directory or name == "SECRETS_DIR":
         return value or None
     try:
@@ -291,10 +295,10 @@ class Oms(Logging):
         None, description="bearer token of the OMS; printable ASCII; secret"
     )
     oms_ca_file: Path | None = Field(None, description="private certificate authority of the OMS, PEM")
+    oms_client_cert_file: Path | None = Field(None, description="client certificate shown to the OMS, PEM")
     oms_client_key_file: Path | None = Field(
         None, description="key of the client certificate, PEM, unencrypted"
     )
-    oms_client_cert_file: Path | None = Field(None, description="client certificate shown to the OMS, PEM")
     oms_mode_path: PathOfUrl = Field("/health/mode", description="where GET tells the mode document")
     oms_health_path: PathOfUrl = Field("/health/deep", description="where GET tells the health document")
     oms_switch_path: PathOfUrl = Field("/admin/mode", description="where a switch is sent")
@@ -335,14 +339,14 @@ class Oms(Logging):
             _try_certificates(lambda context: context.load_verify_locations(cafile=value))
         return value
 
-    @field_validator("oms_client_cert_file")
+    @field_validator("oms_client_key_file")
     @classmethod
     def _is_a_pair(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        key = info.data.get("oms_client_key_file")
-        if value is not None:
-            _try_certificates(lambda context: load_client_certificate(context, value, key))
-        elif key is not None:
-            raise ValueError("is missing beside OMS_CLIENT_KEY_FILE")
+        certificate = info.data.get("oms_client_cert_file")
+        if certificate is not None:
+            _try_certificates(lambda context: load_client_certificate(context, certificate, value))
+        elif value is not None and "oms_client_cert_file" in info.data:
+            raise ValueError("is set without OMS_CLIENT_CERT_FILE")
         return value
 
     @property
@@ -462,7 +466,10 @@ class Incident(BaseSettings):
         None,
         description="told as well when PagerDuty refuses or stays silent; several are comma-separated; secret",
     )
-    alert_fallback_format: Literal["slack"] = Field("slack", description="what the fallback understands")
+    alert_fallback_format: Literal["slack", "alertmanager"] = Field(
+        "slack",
+        description="slack: a webhook that takes what Slack's take; alertmanager: the base address of an Alertmanager",
+    )
 
 
 class Postsync(Incident, Verification):
@@ -481,7 +488,14 @@ class Postsync(Incident, Verification):
         return value
 
 
-class Alert(Incident, Since, Health, Undo, Oms):
+class Paging(Incident):
+    """What a page says besides, and how long PagerDuty alone is tried."""
+
+    alert_runbook_url: Url | None = Field(None, description="linked from the page")
+    alert_fallback_after_seconds: Seconds = Field(45, description="how long PagerDuty may stay silent")
+
+
+class Alert(Paging, Since, Health, Undo, Oms):
     """What syncfail-alert can do without: everything (a page that lacks a fact beats no page)."""
 
     oms_url: Annotated[tuple[BaseUrl, ...], BeforeValidator(_base_urls)] = Field(
@@ -495,14 +509,37 @@ class Alert(Incident, Since, Health, Undo, Oms):
     alert_recovery: Literal["none", "return-to-active"] = Field(
         "none", description="return-to-active: return what is ours and healthy to trading, then page"
     )
-    alert_runbook_url: Url | None = Field(None, description="linked from the page")
-    alert_fallback_after_seconds: Seconds = Field(45, description="how long PagerDuty may stay silent")
+    service_account_dir: Path = Field(
+        Path("/var/run/secrets/kubernetes.io/serviceaccount"),
+        description="holds token and ca.crt; without a token the Application is not read",
+    )
+    kubernetes_service_host: str | None = Field(
+        None, description="the Kubernetes API, as Kubernetes tells it"
+    )
+    kubernetes_service_port: Annotated[int, Field(ge=1, le=65535)] = Field(
+        443, description="its port, as Kubernetes tells it"
+    )
 
 
 class AlertByPagerDuty(Alert):
     """What syncfail-alert reads."""
 
     pagerduty_routing_key: SecretStr = Field(description="integration key of the service; secret")
+
+
+class Watch(Paging, Since, Oms):
+    """What standby-watchdog reads."""
+
+    pagerduty_routing_key: SecretStr = Field(description="integration key of the service; secret")
+    argocd_app_name: str = Field(description="the Application's name")
+    watch_poll_seconds: Seconds = Field(5, description="from one look at all targets to the next")
+    watch_standby_seconds: Seconds = Field(900, description="how long the OMS may be in our standby")
+    watch_unreadable_seconds: Seconds = Field(300, description="how long no target may be readable")
+    watch_repeat_seconds: Seconds = Field(3600, description="how often an incident that lasts is paged again")
+    watch_listen: Annotated[str, AfterValidator(_listen)] = Field(
+        "0.0.0.0:9464",  # a Pod's own address is not known before
+        description="HOST:PORT where /metrics and /healthz are served",
+    )
 
 
 _EXIT_CODES = """\
@@ -523,6 +560,27 @@ def load(kind: type[S], *, ignoring: Collection[str] = ()) -> S:
         # A fault of a default is reported by the field's own name.
         faults = {str(fault["loc"][0]).upper(): _in_words(fault["msg"]) for fault in error.errors()}
         raise MisconfiguredError(faults) from None
+
+
+def load_what_can_be_used(kind: type[S]) -> tuple[S, dict[str, str]]:
+    """Read the environment with defaults in place of what is faulty; return the faults as well.
+
+    Raises MisconfiguredError when a default does not do either.
+    """
+    faults: dict[str, str] = {}
+    while True:
+        try:
+            return load(kind, ignoring=_with_partners(faults)), faults
+        except MisconfiguredError as error:
+            if error.faults.keys() <= faults.keys():
+                raise
+            faults |= error.faults
+
+
+def _with_partners(faulty: Collection[str]) -> set[str]:
+    """Add what is nothing without the other: a certificate and its key."""
+    pair = {"OMS_CLIENT_CERT_FILE", "OMS_CLIENT_KEY_FILE"}
+    return {*faulty, *pair} if pair & set(faulty) else set(faulty)
 
 
 def _in_words(message: str) -> str:

@@ -13,19 +13,24 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from hooks import command, settings
+from hooks.argocd import Operation, read_operation
 from hooks.log import logger
 from hooks.oms.documents import Ownership, State, since
 from hooks.oms.fleet import Fleet, Requests
 from hooks.oms.target import Target
 from hooks.oms.way_back import WayBack
-from hooks.paging.delivery import Delivery
-from hooks.paging.incident import Page, application_url, dedup_key
+from hooks.paging.delivery import Delivery, Endurance
+from hooks.paging.incident import SYNC_FAILED, Page, application_url
+from hooks.redaction import redact
 from hooks.settings import Alert, AlertByPagerDuty, MisconfiguredError
 from hooks.verdict import Cause, Verdict
 from hooks.waiting import Deadline, StoppedError, unless_stopped
 
 _WITHOUT_WHICH_NO_PAGE = frozenset({"PAGERDUTY_ROUTING_KEY", "PAGERDUTY_EVENTS_URL"})
 _TOLD_ONE_BY_ONE = 4
+_SHORT_REVISION = 8
+_CAUSES_TOLD = 2
+_LONGEST_CAUSE = 200
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,14 @@ def load() -> Alarm:
     try:
         return Alarm(settings.load(AlertByPagerDuty), {})
     except MisconfiguredError as error:
-        faults = error.faults
-        for variable, fault in faults.items():
-            logger().error("variable_not_usable", variable=variable, reason=fault)
-        usable = settings.load(Alert, ignoring=faults)
-        if _WITHOUT_WHICH_NO_PAGE & faults.keys():
-            usable = usable.model_copy(update={"pagerduty_routing_key": None})
-        return Alarm(usable, faults)
+        required = error.faults
+    usable, faults = settings.load_what_can_be_used(Alert)
+    faults = {**required, **faults}
+    for variable, fault in faults.items():
+        logger().error("variable_not_usable", variable=variable, reason=fault)
+    if _WITHOUT_WHICH_NO_PAGE & faults.keys():
+        usable = usable.model_copy(update={"pagerduty_routing_key": None})
+    return Alarm(usable, faults)
 
 
 async def decide(alarm: Alarm, stop: asyncio.Event) -> Verdict:
@@ -66,7 +72,8 @@ async def decide(alarm: Alarm, stop: asyncio.Event) -> Verdict:
     except Exception as error:  # noqa: BLE001  # told in the page: a page that lacks a fact beats no page
         logger().error("gathering_broke", exc_info=True)
         gathering.notes.append(f"a bug cut the gathering of facts short: {type(error).__name__}: {error}")
-    verdict = await Delivery(alarm.settings, _page(alarm, gathering), stop).run()
+    endurance = Endurance(alarm.settings.alert_timeout_seconds, second_400_ends=True)
+    verdict = await Delivery(alarm.settings, _page(alarm, gathering), endurance, hurry=stop).run()
     if alarm.prevented is not None:
         verdict = Verdict(
             Cause.MISCONFIGURED, f"PagerDuty cannot be paged: {alarm.prevented}; otherwise: {verdict.reason}"
@@ -90,40 +97,50 @@ class Gathering:
         self.targets: tuple[Target, ...] = ()
         self.notes: list[str] = []
         self.recovery: str | None = None
+        self.operation: Operation | None = None
         self._alarm = alarm
         self._settings = alarm.settings
         self._names = Ownership.of(alarm.settings)
         self._fleet: Fleet | None = None
 
     async def run(self) -> None:
-        """Look at everything once, then recover."""
-        if not self._settings.oms_url:
-            return
-        self._fleet = Fleet(self._settings)
-        await self._look(self._fleet)
+        """Gather everything at once, then recover."""
+        deadline = Deadline(self._settings.alert_gather_seconds)
+        await asyncio.gather(self._look(deadline), self._ask_argocd(deadline))
         if self._settings.alert_recovery == "return-to-active":
             self.recovery = "not finished"
-            self.recovery = await self._recover(self._fleet)
+            self.recovery = await self._recover()
 
     @property
     def observations(self) -> dict[str, Any]:
         return self._fleet.observations() if self._fleet else {}
 
-    async def _look(self, fleet: Fleet) -> None:
-        deadline = Deadline(self._settings.alert_gather_seconds)
+    async def _look(self, deadline: Deadline) -> None:
+        if not self._settings.oms_url:
+            return
+        self._fleet = fleet = Fleet(self._settings)
         await fleet.resolve(deadline)
         self.targets = fleet.targets
         if fleet.problem is not None:
             self.notes.append(fleet.problem)
         await asyncio.gather(fleet.modes(fleet.targets, deadline), fleet.healths(fleet.targets, deadline))
 
-    async def _recover(self, fleet: Fleet) -> str:
+    async def _ask_argocd(self, deadline: Deadline) -> None:
+        if self._settings.argocd_app_name is None:
+            return
+        reading = await read_operation(self._settings, deadline)
+        self.operation = reading.operation
+        if reading.problem is not None:
+            self.notes.append(reading.problem)
+
+    async def _recover(self) -> str:
         """Return to trading what is ours and healthy; say how that ended."""
-        if obstacle := self._obstacle():
+        obstacle = self._obstacle()
+        if obstacle or self._fleet is None:
             return f"not tried: {obstacle}"
         deadline = Deadline(self._settings.standby_undo_seconds)
         way = WayBack(
-            fleet,
+            self._fleet,
             healthy=self._settings.verify_condition,
             hopeless=None,
             consecutive=self._settings.verify_consecutive,
@@ -131,12 +148,14 @@ class Gathering:
         )
         requests = Requests(self._settings.oms_active_body, self._names.mine)
         failed = await way.verify(deadline) or await way.bring_back(requests, self._names.is_ours, deadline)
-        return f"failed: {failed.reason}" if failed else f"returned to trading: {fleet}"
+        return f"failed: {failed.reason}" if failed else f"returned to trading: {self._fleet}"
 
     def _obstacle(self) -> str | None:
         """Return why nothing may be returned to trading without a person."""
         if self._alarm.faults:
             return f"the environment has faults: {', '.join(self._alarm.faults)}"
+        if self.operation is not None and self.operation.was_rejected:
+            return "what is deployed was rejected by a PostSync hook"
         for target in self.targets:
             mode = target.mode.mode if target.mode else None
             if mode is None:
@@ -149,24 +168,36 @@ class Gathering:
 def _page(alarm: Alarm, gathering: Gathering) -> Page:
     """Compose the page; when that breaks, what a page must have."""
     given = alarm.settings
-    application = given.argocd_app_name or "unknown (ARGOCD_APP_NAME is unset)"
-    bare = Page(
-        dedup_key=dedup_key(given),
-        summary=f"{application}: Argo CD sync failed; in which mode the OMS is could not be said",
-        severity=given.pagerduty_severity,
-        source=given.pagerduty_source,
-        component=given.pagerduty_component or given.argocd_app_name,
-        group=given.argocd_app_namespace,
-        kind="argocd-sync-failed",
+    bare = replace(
+        Page.about(given, SYNC_FAILED),
+        summary=f"{_application(given)}: Argo CD sync failed; in which mode the OMS is could not be said",
     )
     try:
-        summary = f"{application}: Argo CD sync failed; {_modes_in_words(given, gathering)}"
+        summary = f"{_what_failed(given, gathering.operation)}; {_modes_in_words(given, gathering)}"
         whole = replace(bare, summary=summary, details=_details(alarm, gathering), links=_links(given))
         whole.event()
     except Exception:  # noqa: BLE001  # a page without its facts beats no page
         logger().error("composing_broke", exc_info=True)
         return bare
     return whole
+
+
+def _application(given: Alert) -> str:
+    return given.argocd_app_name or "unknown (ARGOCD_APP_NAME is unset)"
+
+
+def _what_failed(given: Alert, operation: Operation | None) -> str:
+    """Say which application at which revision, and what failed in which phase and why."""
+    if operation is None:
+        return f"{_application(given)}: Argo CD sync failed"
+    revision = f" at {operation.revision[:_SHORT_REVISION]}" if operation.revision else ""
+    failed = "; ".join(_cut(str(resource), _LONGEST_CAUSE) for resource in operation.failed[:_CAUSES_TOLD])
+    return f"{_application(given)}{revision}: Argo CD sync failed{f': {failed}' if failed else ''}"
+
+
+def _cut(text: str, longest: int) -> str:
+    text = redact(text)  # before it is cut: half a secret is not recognised
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _modes_in_words(given: Alert, gathering: Gathering) -> str:
@@ -202,12 +233,25 @@ def _details(alarm: Alarm, gathering: Gathering) -> dict[str, Any]:
     details: dict[str, Any] = {
         "application": f"{given.argocd_app_namespace}/{given.argocd_app_name or 'unknown'}",
         "targets": {target.label: _told_of(target, given) for target in gathering.targets},
+        **_operation_details(gathering.operation),
         "recovery": gathering.recovery,
         "return_to_active": "run `return-to-active` from this image, in the environment of this hook",
         "faults_of_the_environment": dict(alarm.faults),
         "notes": "; ".join(gathering.notes),
     }
     return {name: value for name, value in details.items() if value}
+
+
+def _operation_details(operation: Operation | None) -> dict[str, Any]:
+    if operation is None:
+        return {}
+    return {
+        "revision": operation.revision,
+        "furthest_phase": operation.furthest_phase,
+        "failed": [str(resource) for resource in operation.failed],
+        "initiated_by": operation.initiated_by,
+        "retries_so_far": operation.retries,
+    }
 
 
 def _told_of(target: Target, given: Alert) -> dict[str, Any]:

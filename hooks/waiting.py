@@ -114,7 +114,7 @@ async def again(
     """
     import tenacity  # noqa: PLC0415  # a command that neither pages nor is refused needs none of it
 
-    backoff = tenacity.wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)
+    backoff = tenacity.wait_exponential_jitter(multiplier=0.5, max=30, jitter=0.5)
 
     def pause(state: tenacity.RetryCallState) -> float:
         assert state.outcome is not None  # noqa: S101

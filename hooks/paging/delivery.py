@@ -3,57 +3,81 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from hooks import classify
-from hooks.attempt import Answer, Outcome
+from hooks.attempt import Answer, Failure, Outcome
 from hooks.classify import Next
 from hooks.log import logger
-from hooks.paging.fallback import Fallback, fallbacks
-from hooks.paging.incident import Page, dedup_key
+from hooks.paging.fallback import Fallback, labelled
+from hooks.paging.incident import Page
 from hooks.paging.pagerduty import PagerDuty
-from hooks.settings import Alert, Incident
+from hooks.settings import Incident, Paging
 from hooks.verdict import Cause, Verdict
 from hooks.waiting import Deadline, again, sleep_unless
 
+_PAGERDUTY = "PagerDuty"
 _GRACE_OF_THE_FALLBACK = 10.0
 _LONGEST_PAUSE_IN_A_HURRY = 1.0
-_RESOLVE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Endurance:
+    """How long a page is tried: for so many seconds, or for ever; and whether PagerDuty's second 400 ends it."""
+
+    seconds: float = math.inf
+    second_400_ends: bool = False
+    fallback_at_once: bool = False
 
 
 class Delivery:
     """One page on its way to PagerDuty and, when PagerDuty refuses or stays silent, to the fallbacks.
 
     Once `hurry` is set (SIGTERM) no pause is long, the fallbacks are told at once, and whoever was told first
-    ends it.
+    ends it. `counted` is called with `delivered` or `not_delivered` after every attempt.
     """
 
-    def __init__(self, settings: Alert, page: Page, hurry: asyncio.Event) -> None:
+    def __init__(
+        self,
+        settings: Paging,
+        page: Page,
+        endurance: Endurance,
+        *,
+        hurry: asyncio.Event,
+        counted: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.told: list[str] = []
         self._settings = settings
         self._page = page
+        self._endurance = endurance
         self._hurry = hurry
-        self._deadline = Deadline(settings.alert_timeout_seconds)
-        self._fallbacks = fallbacks(settings)
+        self._counted = counted
+        self._deadline = Deadline(endurance.seconds)
         self._fallback_is_due = asyncio.Event()
         self._somebody_was_told = asyncio.Event()
         self._answers_400 = 0
-        self._last: dict[str, Outcome] = {}
-        self._told: list[str] = []
+        self._last_answer_of_pagerduty: Outcome | None = None
+        self._failures: dict[str, str] = {}
 
     async def run(self) -> Verdict:
         """Deliver the page, or say who was asked in vain."""
-        paging = asyncio.ensure_future(self._page_pagerduty())
+        paging = asyncio.ensure_future(self._guarded(_PAGERDUTY, self._page_pagerduty()))
         telling = asyncio.ensure_future(self._tell_fallbacks())
         hurrying = asyncio.ensure_future(self._make_do_in_a_hurry())
-        await asyncio.wait({paging, hurrying}, return_when=asyncio.FIRST_COMPLETED)
-        if "PagerDuty" not in self._told:
-            self._fallback_is_due.set()
-            await asyncio.wait({telling, hurrying}, return_when=asyncio.FIRST_COMPLETED)
-        elif self._fallback_is_due.is_set():
-            await asyncio.wait({telling}, timeout=_GRACE_OF_THE_FALLBACK)
-        for task in (paging, telling, hurrying):
-            task.cancel()
-        await asyncio.wait({paging, telling, hurrying})
+        tasks = {paging, telling, hurrying}
+        try:
+            await asyncio.wait({paging, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+            if _PAGERDUTY not in self.told:
+                self._fallback_is_due.set()
+                await asyncio.wait({telling, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+            elif self._fallback_is_due.is_set():
+                await asyncio.wait({telling}, timeout=_GRACE_OF_THE_FALLBACK)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
         return self._verdict()
 
     async def _make_do_in_a_hurry(self) -> None:
@@ -69,60 +93,52 @@ class Delivery:
         pagerduty = PagerDuty(self._settings, self._settings.pagerduty_routing_key.get_secret_value())
 
         async def attempt() -> Outcome:
-            outcome = await pagerduty.trigger(
-                self._page, self._deadline.remaining, minimal=self._answers_400 > 0
-            )
+            minimal = self._answers_400 > 0
+            outcome = await pagerduty.trigger(self._page, self._deadline.remaining, minimal=minimal)
             self._note_answer_of_pagerduty(outcome)
-            if self._answers_400 == 1 and _is_400(outcome):
+            if self._answers_400 == 1 and not minimal:
                 outcome = await pagerduty.trigger(self._page, self._deadline.remaining, minimal=True)
                 self._note_answer_of_pagerduty(outcome)
             return outcome
 
         def enough(outcome: Outcome) -> bool:
-            return classify.page(outcome) is Next.DONE or self._answers_400 > 1
+            hopeless = self._endurance.second_400_ends and self._answers_400 > 1
+            return classify.page(outcome) is Next.DONE or hopeless
 
-        await self._again(attempt, enough, pagerduty.longest_attempt)
+        await _until(attempt, enough, self._deadline, pagerduty.longest_attempt, self._pause)
         await pagerduty.aclose()
 
     def _note_answer_of_pagerduty(self, outcome: Outcome) -> None:
         following = classify.page(outcome)
-        self._note("PagerDuty", outcome, delivered=following is Next.DONE)
-        self._answers_400 += _is_400(outcome)
+        self._note(_PAGERDUTY, outcome, delivered=following is Next.DONE)
+        if isinstance(outcome, Answer) or outcome.failure is Failure.UNTRUSTED:
+            self._last_answer_of_pagerduty = outcome
+        self._answers_400 += isinstance(outcome, Answer) and outcome.status == 400
         if following is Next.REFUSED or (following is Next.AGAIN and self._hurry.is_set()):
             self._fallback_is_due.set()
 
     async def _tell_fallbacks(self) -> None:
-        await sleep_unless(self._fallback_is_due, self._patience())
+        if not self._endurance.fallback_at_once:
+            await sleep_unless(self._fallback_is_due, self._patience())
         self._fallback_is_due.set()
-        await asyncio.gather(*(self._tell(fallback) for fallback in self._fallbacks))
+        urls = labelled(self._settings)
+        await asyncio.gather(*(self._guarded(label, self._tell(label, url)) for label, url in urls.items()))
 
     def _patience(self) -> float:
         """Return how long PagerDuty may stay silent: in any case the fallbacks get half of the time."""
-        wanted, whole = self._settings.alert_fallback_after_seconds, self._settings.alert_timeout_seconds
+        wanted, whole = self._settings.alert_fallback_after_seconds, self._endurance.seconds
         return wanted if wanted < whole else whole / 2
 
-    async def _tell(self, fallback: Fallback) -> None:
+    async def _tell(self, label: str, url: str) -> None:
+        fallback = Fallback(self._settings, url)
+
         async def attempt() -> Outcome:
             outcome = await fallback.tell(self._page, self._deadline.remaining)
-            self._note(fallback.label, outcome, delivered=classify.fallback(outcome) is Next.DONE)
+            self._note(label, outcome, delivered=classify.fallback(outcome) is Next.DONE)
             return outcome
 
-        await self._again(
-            attempt, lambda outcome: classify.fallback(outcome) is Next.DONE, fallback.longest_attempt
-        )
+        await _until(attempt, _fallback_was_told, self._deadline, fallback.longest_attempt, self._pause)
         await fallback.aclose()
-
-    async def _again(
-        self, attempt: Callable[[], Awaitable[Outcome]], enough: Callable[[Outcome], bool], longest: float
-    ) -> Outcome:
-        return await again(
-            attempt,
-            enough=enough,
-            asked_pause=classify.retry_after,
-            deadline=self._deadline,
-            longest_attempt=longest,
-            sleep=self._pause,
-        )
 
     async def _pause(self, seconds: float) -> None:
         if self._hurry.is_set():
@@ -130,53 +146,105 @@ class Delivery:
         else:
             await sleep_unless(self._hurry, seconds)
 
+    async def _guarded(self, receiver: str, telling: Awaitable[None]) -> None:
+        """Let what breaks on the way to one receiver cost that one alone."""
+        try:
+            await telling
+        except Exception as error:  # noqa: BLE001  # told in the reason; the other ways go on
+            logger().error("page_broke", receiver=receiver, exc_info=True)
+            self._failures[receiver] = f"{type(error).__name__}: {error}"
+
     def _note(self, receiver: str, outcome: Outcome, *, delivered: bool) -> None:
-        self._last[receiver] = outcome
+        self._counted("delivered" if delivered else "not_delivered")
         if delivered:
-            self._told.append(receiver)
+            self._failures.pop(receiver, None)
+            self.told.append(receiver)
             self._somebody_was_told.set()
             logger().info("page_delivered", receiver=receiver, answer=str(outcome))
         else:
+            self._failures[receiver] = str(outcome)
             logger().warning("page_not_delivered", receiver=receiver, answer=str(outcome))
 
     def _verdict(self) -> Verdict:
-        failures = "; ".join(
-            f"{name}: {outcome}" for name, outcome in self._last.items() if name not in self._told
-        )
-        if self._told:
-            accepted = f"the page was delivered to {' and '.join(self._told)}"
+        last = self._last_answer_of_pagerduty
+        if last is not None and _PAGERDUTY in self._failures:
+            self._failures[_PAGERDUTY] = str(last)
+        failures = "; ".join(f"{receiver}: {answer}" for receiver, answer in self._failures.items())
+        if self.told:
+            accepted = f"the page was delivered to {' and '.join(self.told)}"
             return Verdict(None, f"{accepted}, not to {failures}" if failures else accepted)
-        last = self._last.get("PagerDuty")
         refused = last is not None and classify.page(last) is Next.REFUSED
         return Verdict(
             Cause.REFUSED if refused else Cause.TIMED_OUT, f"nobody was told: {failures or 'no receiver'}"
         )
 
 
-def _is_400(outcome: Outcome) -> bool:
-    return isinstance(outcome, Answer) and outcome.status == 400
+def _fallback_was_told(outcome: Outcome) -> bool:
+    return classify.fallback(outcome) is Next.DONE
 
 
-async def resolve(settings: Incident) -> None:
-    """Close the incident that a failed sync opened, best effort within 10 seconds; without one it is dropped."""
+async def close(
+    settings: Incident, page: Page, *, seconds: float = math.inf, webhooks_were_told: bool = False
+) -> None:
+    """Close an incident where it was opened, for so many seconds, or until that is done.
+
+    An Alertmanager is told in any case; a webhook only that what it was told is over.
+    """
+    deadline = Deadline(seconds)
+    closing = {_PAGERDUTY: _close_at_pagerduty(settings, page, deadline)}
+    if webhooks_were_told or settings.alert_fallback_format == "alertmanager":
+        urls = labelled(settings).items()
+        closing |= {label: _close_at_fallback(settings, page, url, deadline) for label, url in urls}
+    results = await asyncio.gather(*closing.values(), return_exceptions=True)
+    for receiver, result in zip(closing, results, strict=True):
+        if isinstance(result, Exception):
+            told = f"{type(result).__name__}: {result}"
+        elif result is None or isinstance(result, BaseException):
+            continue
+        else:
+            told = str(result)
+        done = isinstance(result, Answer) and result.ok
+        (logger().info if done else logger().warning)(
+            "incident_resolved" if done else "incident_not_resolved", receiver=receiver, answer=told
+        )
+
+
+async def _close_at_pagerduty(settings: Incident, page: Page, deadline: Deadline) -> Outcome | None:
     if settings.pagerduty_routing_key is None:
-        return
+        return None
     pagerduty = PagerDuty(settings, settings.pagerduty_routing_key.get_secret_value())
-    deadline = Deadline(_RESOLVE_SECONDS)
 
     async def attempt() -> Outcome:
-        return await pagerduty.resolve(dedup_key(settings), deadline.remaining)
+        return await pagerduty.resolve(page, deadline.remaining)
 
-    outcome = await again(
+    def enough(outcome: Outcome) -> bool:
+        hopeless = math.isfinite(deadline.seconds) and classify.page(outcome) is Next.REFUSED
+        return classify.page(outcome) is Next.DONE or hopeless
+
+    return await _until(attempt, enough, deadline, pagerduty.longest_attempt)
+
+
+async def _close_at_fallback(settings: Incident, page: Page, url: str, deadline: Deadline) -> Outcome:
+    fallback = Fallback(settings, url)
+
+    async def attempt() -> Outcome:
+        return await fallback.tell(page, deadline.remaining, ended=True)
+
+    return await _until(attempt, _fallback_was_told, deadline, fallback.longest_attempt)
+
+
+async def _until(
+    attempt: Callable[[], Awaitable[Outcome]],
+    enough: Callable[[Outcome], bool],
+    deadline: Deadline,
+    longest: float,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Outcome:
+    return await again(
         attempt,
-        enough=lambda outcome: classify.page(outcome) is not Next.AGAIN,
+        enough=enough,
         asked_pause=classify.retry_after,
         deadline=deadline,
-        longest_attempt=pagerduty.longest_attempt,
-        sleep=asyncio.sleep,
+        longest_attempt=longest,
+        sleep=sleep,
     )
-    resolved = classify.page(outcome) is Next.DONE
-    (logger().info if resolved else logger().warning)(
-        "incident_resolved" if resolved else "incident_not_resolved", answer=str(outcome)
-    )
-    await pagerduty.aclose()

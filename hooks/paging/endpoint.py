@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from urllib.parse import unquote, urlsplit
 
+from hooks import redaction
 from hooks.attempt import Outcome, Peer, no_trust, system_trust
 from hooks.log import logger
 from hooks.proxies import route
@@ -19,6 +20,7 @@ class Endpoint:
         """Bound every attempt by so many seconds."""
         parts = urlsplit(url)
         user_info, _, location = parts.netloc.rpartition("@")
+        redaction.hide_url(url, path=False)
         way = route(url)
         for variable, fault in way.faults.items():
             logger().warning("proxy_variable_not_usable", variable=variable, reason=fault)

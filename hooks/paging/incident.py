@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -18,12 +19,16 @@ LONGEST_SUMMARY = 1024
 LONGEST_DEDUP_KEY = 255
 LARGEST_EVENT = 500_000
 _KEPT_OF_A_LONG_KEY = 190
+_LONGEST_LINK = 4096
+_LONGEST_FACT = 500
+_LIFE_OF_AN_ALERT = timedelta(hours=24)
+_ANNOTATION = {"Application": "application_url", "Runbook": "runbook_url"}
 _CUTS = (65_536, 8_192, 1_024, 128)
 
 
-def dedup_key(incident: settings.Incident) -> str:
+def dedup_key(incident: settings.Incident, suffix: str = "") -> str:
     """Return the key that trigger and resolve share: nothing in it changes from run to run."""
-    key = incident.pagerduty_dedup_key or "/".join(_default_key(incident))
+    key = (incident.pagerduty_dedup_key or "/".join(_default_key(incident))) + suffix
     if len(key) <= LONGEST_DEDUP_KEY:
         return key
     return f"{key[:_KEPT_OF_A_LONG_KEY]}-{hashlib.sha256(key.encode()).hexdigest()}"
@@ -40,22 +45,57 @@ def application_url(incident: settings.Incident) -> str | None:
     if incident.argocd_url is None or incident.argocd_app_name is None:
         return None
     names = f"{quote(incident.argocd_app_namespace, safe='')}/{quote(incident.argocd_app_name, safe='')}"
-    return f"{incident.argocd_url.rstrip('/')}/applications/{names}?operation=true"
+    url = f"{incident.argocd_url.rstrip('/')}/applications/{names}?operation=true"
+    return url if len(url) <= _LONGEST_LINK else None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an incident is of: PagerDuty's class, Alertmanager's alertname, and what its key ends with."""
+
+    name: str
+    alert_name: str
+    suffix: str = ""
+
+
+SYNC_FAILED = Kind("argocd-sync-failed", "ArgoCDSyncFailed")
+IN_STANDBY = Kind("oms-in-standby", "OmsInStandby", "/standby")
+UNREADABLE = Kind("oms-unreadable", "OmsUnreadable", "/unreadable")
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a person is told; `links` maps a text to its address."""
+    """What a person is told; `links` maps a text to its address.
+
+    The key for PagerDuty, and `alert_name`, application, namespace and severity for Alertmanager, are its
+    identity: the same when it is opened, repeated and closed.
+    """
 
     dedup_key: str
-    summary: str
+    alert_name: str
+    application: str
+    namespace: str
     severity: str
     source: str
     component: str | None
-    group: str | None
     kind: str
+    summary: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def about(cls, incident: settings.Incident, kind: Kind) -> Page:
+        """Return the page of an incident, its words still to come."""
+        return cls(
+            dedup_key=dedup_key(incident, kind.suffix),
+            alert_name=kind.alert_name,
+            application=incident.argocd_app_name or "unknown",
+            namespace=incident.argocd_app_namespace,
+            severity=incident.pagerduty_severity,
+            source=incident.pagerduty_source,
+            component=incident.pagerduty_component or incident.argocd_app_name,
+            kind=kind.name,
+        )
 
     def event(self, *, minimal: bool = False) -> dict[str, Any]:
         """Return the event as PagerDuty takes it, without the routing key, within its limits.
@@ -63,11 +103,15 @@ class Page:
         The minimal one holds what an event must have, in case something else in ours was wrong.
         """
         head = {"event_action": "trigger", "dedup_key": self.dedup_key}
-        payload = {"summary": _summary(self.summary), "source": self.source, "severity": self.severity}
+        payload = {
+            "summary": _summary(self.summary),
+            "source": _shortened(self.source, LONGEST_SUMMARY),
+            "severity": self.severity,
+        }
         if minimal:
             return {**head, "payload": payload}
-        optional = {"component": self.component, "group": self.group, "class": self.kind}
-        payload |= {name: value for name, value in optional.items() if value}
+        optional = {"component": self.component, "group": self.namespace, "class": self.kind}
+        payload |= {name: _shortened(value, LONGEST_SUMMARY) for name, value in optional.items() if value}
         links = [{"href": href, "text": text} for text, href in self.links.items()]
         client = {"client": "Argo CD", "client_url": href} if (href := self.links.get("Application")) else {}
         whole = {**head, "payload": payload, "links": links, **client}
@@ -83,20 +127,42 @@ class Page:
                 return cut
         return {"note": "the details were too long for an event"}
 
+    def resolve_event(self) -> dict[str, Any]:
+        """Return the event that closes the incident; without an open one PagerDuty drops it."""
+        return {"event_action": "resolve", "dedup_key": self.dedup_key}
+
+    def alert(self, now: datetime, *, ended: bool) -> dict[str, Any]:
+        """Return the same as Alertmanager takes it (API v2, postableAlert).
+
+        Without `endsAt` an alert ends by itself after `resolve_timeout`; without `startsAt` it would begin there.
+        """
+        labels = {
+            "alertname": self.alert_name,
+            "application": self.application,
+            "namespace": self.namespace,
+            "severity": self.severity,
+        }
+        annotations = {"summary": _summary(self.summary), "description": self._facts()}
+        links = {_ANNOTATION[text]: href for text, href in self.links.items() if text in _ANNOTATION}
+        return {
+            "labels": labels,
+            "annotations": {name: text for name, text in (annotations | links).items() if text},
+            "startsAt": now.isoformat(),
+            "endsAt": (now if ended else now + _LIFE_OF_AN_ALERT).isoformat(),
+            **({"generatorURL": self.links["Application"]} if "Application" in self.links else {}),
+        }
+
     def text(self) -> str:
         """Return the same for a chat: the summary, then details that fit on a screen, then the links."""
-        told = redaction.redact(dict(self.details))
-        facts = [
-            f"{name}: {strict_json.dump(value) if isinstance(value, dict | list) else value}"
-            for name, value in told.items()
-        ]
         links = [f"{text}: {href}" for text, href in self.links.items()]
-        return "\n".join([_summary(self.summary), *(_shortened(fact, 500) for fact in facts), *links])
+        return "\n".join(filter(None, [_summary(self.summary), self._facts(), *links]))
 
-
-def resolve_event(key: str) -> dict[str, Any]:
-    """Return the event that closes an incident; without an open one PagerDuty drops it."""
-    return {"event_action": "resolve", "dedup_key": key}
+    def _facts(self) -> str:
+        told = redaction.redact(dict(self.details)).items()
+        facts = (
+            f"{name}: {value if isinstance(value, str) else strict_json.dump(value)}" for name, value in told
+        )
+        return "\n".join(_shortened(fact, _LONGEST_FACT) for fact in facts)
 
 
 def _summary(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from hooks import strict_json
 from hooks.attempt import Outcome
 from hooks.paging.endpoint import Endpoint
-from hooks.paging.incident import Page, resolve_event
+from hooks.paging.incident import Page
 from hooks.settings import Incident
 
 
@@ -24,9 +24,9 @@ class PagerDuty:
         """Open the incident, or add to the open one of the same key."""
         return await self._send(page.event(minimal=minimal), within)
 
-    async def resolve(self, key: str, within: float) -> Outcome:
-        """Close the incident of this key."""
-        return await self._send(resolve_event(key), within)
+    async def resolve(self, page: Page, within: float) -> Outcome:
+        """Close the incident."""
+        return await self._send(page.resolve_event(), within)
 
     async def _send(self, event: Mapping[str, Any], within: float) -> Outcome:
         body = strict_json.dump({"routing_key": self._routing_key, **event})
