@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from rehearsal import manifests
+from rehearsal.argo import hooks_in
 from rehearsal.manifests import ManifestError
 from rehearsal.play import play
 from rehearsal.scenarios import SCENARIOS
@@ -29,7 +30,8 @@ def main() -> int:
         return 2
     try:
         return asyncio.run(_rehearse(options))
-    except ManifestError as error:
+    except (ManifestError, OSError) as error:
+        # OSError: a command that is not installed, or no second loopback address (macOS: ifconfig lo0 alias).
         print(f"{options.manifests}: {error}", file=sys.stderr)
         return 2
     except asyncio.CancelledError:
@@ -65,10 +67,10 @@ async def _rehearse(options: argparse.Namespace) -> int:
 
 
 async def _play_all(options: argparse.Namespace) -> int:
-    jobs = [document for document in manifests.render(options.manifests) if document["kind"] == "Job"]
+    hooks = hooks_in(manifests.render(options.manifests))
     timeline = Timeline(console())
     by_name = {scenario.name: scenario for scenario in SCENARIOS}
-    results = [await play(by_name[name], jobs, timeline) for name in options.scenario or by_name]
+    results = [await play(by_name[name], hooks, timeline) for name in options.scenario or by_name]
     if len(results) > 1:
         timeline.summary(results)
     return int(any(result.differences for result in results))

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from rehearsal.fact import Fact, Tone
 from rehearsal.job import Job, JobEnd
+from rehearsal.manifests import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable
 
     from rehearsal.fact import Tell
     from rehearsal.job import Interruption, PodEnd, Runner
@@ -23,7 +24,27 @@ if TYPE_CHECKING:
 HOOK = "argocd.argoproj.io/hook"
 # Warnings of the hooks that the time line tells from the other side.
 TOLD_BY_THE_OMS = {"switch_not_accepted"}
+# Where the Application deploys to, unless a manifest says otherwise.
+NAMESPACE = "trading"
 WAVE = "argocd.argoproj.io/sync-wave"
+
+
+def hooks_in(documents: Iterable[Manifest]) -> list[Manifest]:
+    """Pick the Jobs that are hooks. Raises ManifestError where a phase has none."""
+    hooks = [
+        {**document, "metadata": {"namespace": NAMESPACE, **document["metadata"]}}
+        for document in documents
+        if document["kind"] == "Job" and any(_phases(document))
+    ]
+    for phase in ("PreSync", "PostSync", "SyncFail"):
+        if not any(phase in _phases(hook) for hook in hooks):
+            raise ManifestError(f"no Job in it is a {phase} hook")
+    return hooks
+
+
+def hook_of(hooks: Iterable[Manifest], phase: str) -> Manifest:
+    """Pick the first hook of a phase."""
+    return next(hook for hook in hooks if phase in _phases(hook))
 
 
 @dataclass(frozen=True)
@@ -177,7 +198,7 @@ class _Watching:
         self._tell(Fact(time.time(), self._run.command, what, more, tone))
 
 
-def _phases(job: Manifest) -> Sequence[str]:
+def _phases(job: Manifest) -> list[str]:
     annotations = job["metadata"].get("annotations", {})
     return [phase.strip() for phase in annotations.get(HOOK, "").split(",")]
 

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from rich.text import Text
 
 from rehearsal import manifests
+from rehearsal.argo import Operation
+from rehearsal.beside import beside
 from rehearsal.ending import Outcome, differences
 from rehearsal.mock_oms import MockOms
 from rehearsal.mock_pagerduty import MockPagerDuty
@@ -28,7 +30,6 @@ from rehearsal.witness import Witness
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rehearsal.argo import Operation
     from rehearsal.fact import Fact, Tell
     from rehearsal.manifests import Manifest
     from rehearsal.scenarios import Scenario
@@ -45,7 +46,7 @@ UUID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f-]{22}\b")
 STYLES = {"active": "green", "draining": "yellow", "standby": "cyan"}
 
 
-async def play(scenario: Scenario, jobs: list[Manifest], timeline: Timeline) -> Result:
+async def play(scenario: Scenario, hooks: list[Manifest], timeline: Timeline) -> Result:
     """Play a scenario from the rendered Jobs. Raises ManifestError for what cannot be played."""
     began = time.time()
     facts: list[Fact] = []
@@ -55,11 +56,18 @@ async def play(scenario: Scenario, jobs: list[Manifest], timeline: Timeline) -> 
         timeline.tell(replace(fact, more=_readable(fact.more, stage)))
 
     with ExitStack() as far_ends:
-        stage, circumstances = _stage(scenario, jobs, far_ends, tell)
+        stage, circumstances = _stage(scenario, hooks, far_ends, tell)
         timeline.begin(scenario.name, scenario.story, circumstances, began)
         async with timeline.live(lambda: _now(stage)), Witness(stage, tell).looking():
             operation = await _act(scenario, stage)
-        differing = _differences(scenario, stage, operation, facts)
+        outcome = Outcome(
+            operation=operation,
+            runs=stage.sync.runs,
+            replicas={name: replica.state for name, replica in stage.replicas.items()},
+            facts=facts,
+            incidents=list(stage.pagerduty.incidents.values()),
+        )
+        differing = differences(scenario.must, outcome)
         timeline.end(list(_comes_to(stage, began)), differing)
         return Result(
             scenario.name, differing, _without_trading(stage), _incidents(stage), seconds=time.time() - began
@@ -67,7 +75,7 @@ async def play(scenario: Scenario, jobs: list[Manifest], timeline: Timeline) -> 
 
 
 def _stage(
-    scenario: Scenario, jobs: list[Manifest], far_ends: ExitStack, tell: Tell
+    scenario: Scenario, hooks: list[Manifest], far_ends: ExitStack, tell: Tell
 ) -> tuple[Stage, list[tuple[str, str]]]:
     """Open the far ends and set the scene; with it, what is not as in the manifests."""
     oms = far_ends.enter_context(
@@ -75,7 +83,7 @@ def _stage(
     )
     pagerduty = far_ends.enter_context(MockPagerDuty())
     pagerduty.faults = scenario.pagerduty_faults
-    written = manifests.variable(jobs[0], "OMS_URL") or ""
+    written = manifests.variable(hooks[0], "OMS_URL") or ""
     variables = {
         "OMS_URL": _at_port(written, oms.replicas[0].bound[1]),
         "PAGERDUTY_EVENTS_URL": pagerduty.url,
@@ -83,7 +91,7 @@ def _stage(
         **scenario.variables,
     }
     stage = Stage(
-        [manifests.with_variables(job, variables) for job in jobs],
+        [manifests.with_variables(job, variables) for job in hooks],
         {
             "oms-hooks": {"OMS_ADMIN_TOKEN": scenario.token},
             "pagerduty": {"PAGERDUTY_ROUTING_KEY": ROUTING_KEY},
@@ -98,7 +106,7 @@ def _stage(
     stage.announce(installed=scenario.installed)
     for name, faults in scenario.faults.items():
         stage.replicas[name].faults = faults
-    return stage, [(" ".join(stage.replicas), _addresses(stage)), *_replaced(jobs, variables)]
+    return stage, [(" ".join(stage.replicas), _addresses(stage)), *_replaced(hooks, variables)]
 
 
 def _at_port(url: str, port: int) -> str:
@@ -106,16 +114,19 @@ def _at_port(url: str, port: int) -> str:
     return parts._replace(netloc=f"{parts.hostname}:{port}").geturl()
 
 
-def _replaced(jobs: list[Manifest], variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _replaced(hooks: list[Manifest], variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Say what each variable was in the manifests, and what it is now."""
     for name, value in variables.items():
-        written = [manifests.variable(job, name) for job in jobs]
+        written = [manifests.variable(job, name) for job in hooks]
         before = next((value for value in written if value is not None), "not set")
         if name == "OMS_URL":
             yield name, f"{before} → port {urlsplit(value).port}"
         elif before != value:
             yield name, f"{before} → {value}"
-    yield "SECRETS_DIR", f"{manifests.variable(jobs[0], 'SECRETS_DIR')} → a directory of each pod's own"
+    yield (
+        "SECRETS_DIR",
+        f"{manifests.variable(hooks[0], 'SECRETS_DIR')} → a directory of each pod, TERMINATION_LOG beside it",
+    )
 
 
 def _readable(text: str, stage: Stage) -> str:
@@ -129,40 +140,25 @@ def _addresses(stage: Stage) -> str:
     return f"{', '.join(replica.bound[0] for replica in stage.oms.replicas)}, port {stage.port}"
 
 
-async def _act(scenario: Scenario, stage: Stage) -> Operation | None:
-    """Play the sync and what goes on beside it; None if it does not come to an end."""
+async def _act(scenario: Scenario, stage: Stage) -> Operation:
+    """Play the sync, with what goes on before, beside and after it."""
     try:
         async with asyncio.timeout(AT_MOST_SECONDS):
             scenario.before(stage)
-            beside = asyncio.ensure_future(scenario.meanwhile(stage))
-            try:
+            async with beside(scenario.meanwhile(stage)):
                 operation = await stage.sync.run(stage.roll_out)
-            finally:
-                beside.cancel()
-                await asyncio.wait({beside})
             await scenario.afterwards(stage)
             return operation
     except TimeoutError:
-        return None
-
-
-def _differences(
-    scenario: Scenario, stage: Stage, operation: Operation | None, facts: list[Fact]
-) -> list[str]:
-    if operation is None:
-        return [f"it did not end within {AT_MOST_SECONDS:g} s"]
-    outcome = Outcome(
-        operation=operation,
-        runs=stage.sync.runs,
-        replicas={name: replica.state for name, replica in stage.replicas.items()},
-        facts=facts,
-        incidents=list(stage.pagerduty.incidents.values()),
-    )
-    return differences(scenario.must, outcome)
+        return Operation("Running", "and what was waited for did not come")
 
 
 def _comes_to(stage: Stage, began: float) -> Iterator[tuple[str, str]]:
-    yield "without trading", f"{_without_trading(stage)} from the first to the last ({_each(stage)})"
+    if (pause := _without_trading(stage)) == "none":
+        yield "without trading", pause
+    else:
+        yield "without trading", f"{pause}, from the first that stopped to the last that came back"
+        yield "", _each(stage)
     for incident in stage.pagerduty.incidents.values():
         first, last = incident.history[0].at - began, incident.history[-1].at - began
         until = f", resolved at {last:.2f}" if incident.status == "resolved" else f", still {incident.status}"

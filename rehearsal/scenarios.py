@@ -132,7 +132,7 @@ async def _return_by_hand(stage: Stage) -> None:
 BAD_VERSION = Scenario(
     name="bad-version",
     story="the new version never gets healthy: it stays in standby until somebody decides",
-    variables={"VERIFY_TIMEOUT_SECONDS": "2"},
+    variables={"VERIFY_TIMEOUT_SECONDS": "1.5"},
     new_faults=Faults(never_healthy=True),
     afterwards=_return_by_hand,
     must=Ending(

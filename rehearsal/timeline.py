@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from rehearsal.beside import beside
 from rehearsal.fact import Fact, Tone
 
 if TYPE_CHECKING:
@@ -68,12 +69,10 @@ class Timeline:
     @asynccontextmanager
     async def live(self, now: Callable[[], Text]) -> AsyncIterator[None]:
         """Print facts as they come; on a terminal, over a last line that says how it is now."""
-        printing = asyncio.create_task(self._keep_printing(now))
         try:
-            yield
+            async with beside(self._keep_printing(now)):
+                yield
         finally:
-            printing.cancel()
-            await asyncio.wait({printing})
             self._print_until(math.inf)
 
     def end(self, comes_to: Iterable[tuple[str, str]], differences: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from rehearsal.beside import beside
 from rehearsal.fact import Fact, Tone
 from rehearsal.stage import LOOK_SECONDS, STARTUP_SECONDS
 
@@ -37,13 +38,9 @@ class Witness:
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
         """Look until the end, and once more then."""
-        looking = asyncio.create_task(self._keep_looking())
-        try:
+        async with beside(self._keep_looking()):
             yield
-        finally:
-            looking.cancel()
-            await asyncio.wait({looking})
-            self.look()
+        self.look()
 
     def look(self) -> None:
         for name, history in self._stage.histories().items():

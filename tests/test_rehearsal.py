@@ -67,14 +67,19 @@ def test_a_scenario_ends_as_it_must(name: str, tmp_path: Path) -> None:
     assert processes_of(tmp_path) == []
 
 
+def with_command(directory: Path, command: str) -> None:
+    """Write manifests whose PreSync hook runs another command."""
+    patch = [{"op": "replace", "path": "/spec/template/spec/containers/0/command", "value": [command]}]
+    kustomization = {
+        "components": [os.path.relpath(SHIPPED, directory)],
+        "patches": [{"target": {"name": "oms-presync-standby"}, "patch": json.dumps(patch)}],
+    }
+    (directory / "kustomization.yaml").write_text(json.dumps(kustomization))
+
+
 def test_a_scenario_that_ends_otherwise_is_noticed(tmp_path: Path) -> None:
     """With a PreSync hook that does nothing, the OMS is replaced while it trades, and the rehearsal fails."""
-    does_nothing = [{"op": "replace", "path": "/spec/template/spec/containers/0/command", "value": ["true"]}]
-    kustomization = {
-        "components": [os.path.relpath(SHIPPED, tmp_path)],
-        "patches": [{"target": {"name": "oms-presync-standby"}, "patch": json.dumps(does_nothing)}],
-    }
-    (tmp_path / "kustomization.yaml").write_text(json.dumps(kustomization))
+    with_command(tmp_path, "true")
     played = rehearse("--manifests", str(tmp_path), "--scenario", "good-deployment", directory=tmp_path)
     assert played.returncode == 1, played.stderr
     assert "ended as it must" not in played.stdout
@@ -112,6 +117,23 @@ def test_what_cannot_be_played_is_said(arguments: list[str], said: str, tmp_path
     played = rehearse(*arguments, directory=tmp_path)
     assert played.returncode == 2
     assert said in played.stderr
+    assert "Traceback" not in played.stderr
+
+
+def test_manifests_without_hooks_are_none(tmp_path: Path) -> None:
+    """There is nothing to play, and it says what is missing."""
+    (tmp_path / "kustomization.yaml").write_text('{"configMapGenerator": [{"name": "no-job"}]}')
+    played = rehearse("--manifests", str(tmp_path), directory=tmp_path)
+    assert (played.returncode, played.stdout) == (2, "")
+    assert played.stderr == f"{tmp_path}: no Job in it is a PreSync hook\n"
+
+
+def test_a_command_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    """It is said in one line, and the scenario is not taken for one that ended otherwise."""
+    with_command(tmp_path, "presync-holiday")
+    played = rehearse("--manifests", str(tmp_path), "--scenario", "good-deployment", directory=tmp_path)
+    assert played.returncode == 2
+    assert "presync-holiday" in played.stderr
     assert "Traceback" not in played.stderr
 
 
