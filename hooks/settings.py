@@ -577,6 +577,23 @@ def load_what_can_be_used(kind: type[S]) -> tuple[S, dict[str, str]]:
             faults |= error.faults
 
 
+def files_of(given: Oms) -> dict[Path, tuple[int, ...] | None]:
+    """Return every file that these settings came from, or could, with what tells that it has changed."""
+    named = (given.oms_ca_file, given.oms_client_cert_file, given.oms_client_key_file)
+    files = [path for path in named if path is not None]
+    if given.secrets_dir is not None:
+        files += [given.secrets_dir / name.upper() for name in type(given).model_fields]
+    return {path: _state_of(path) for path in files}
+
+
+def _state_of(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
 def _with_partners(faulty: Collection[str]) -> set[str]:
     """Add what is nothing without the other: a certificate and its key."""
     pair = {"OMS_CLIENT_CERT_FILE", "OMS_CLIENT_KEY_FILE"}

@@ -37,3 +37,7 @@ def syncfail_alert() -> None:
 
 def return_to_active() -> None:
     _run("hooks.return_to_active")
+
+
+def standby_watchdog() -> None:
+    _run("hooks.standby_watchdog")

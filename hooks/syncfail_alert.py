@@ -15,19 +15,19 @@ from typing import Any, NoReturn
 from hooks import command, settings
 from hooks.argocd import Operation, read_operation
 from hooks.log import logger
-from hooks.oms.documents import Ownership, State, since
+from hooks.oms.documents import Ownership, State
 from hooks.oms.fleet import Fleet, Requests
+from hooks.oms.report import RETURN_COMMAND, details, modes_in_words
 from hooks.oms.target import Target
 from hooks.oms.way_back import WayBack
 from hooks.paging.delivery import Delivery, Endurance
-from hooks.paging.incident import SYNC_FAILED, Page, application_url
+from hooks.paging.incident import SYNC_FAILED, Page, links
 from hooks.redaction import redact
 from hooks.settings import Alert, AlertByPagerDuty, MisconfiguredError
 from hooks.verdict import Cause, Verdict
 from hooks.waiting import Deadline, StoppedError, unless_stopped
 
 _WITHOUT_WHICH_NO_PAGE = frozenset({"PAGERDUTY_ROUTING_KEY", "PAGERDUTY_EVENTS_URL"})
-_TOLD_ONE_BY_ONE = 4
 _SHORT_REVISION = 8
 _CAUSES_TOLD = 2
 _LONGEST_CAUSE = 200
@@ -174,7 +174,7 @@ def _page(alarm: Alarm, gathering: Gathering) -> Page:
     )
     try:
         summary = f"{_what_failed(given, gathering.operation)}; {_modes_in_words(given, gathering)}"
-        whole = replace(bare, summary=summary, details=_details(alarm, gathering), links=_links(given))
+        whole = replace(bare, summary=summary, details=_details(alarm, gathering), links=links(given))
         whole.event()
     except Exception:  # noqa: BLE001  # a page without its facts beats no page
         logger().error("composing_broke", exc_info=True)
@@ -201,45 +201,23 @@ def _cut(text: str, longest: int) -> str:
 
 
 def _modes_in_words(given: Alert, gathering: Gathering) -> str:
-    """Say in which mode each target is now, those that do not trade first."""
-    if not gathering.targets:
-        return "OMS_URL is unset: its mode is not known" if not given.oms_url else "no target is known"
-    told: dict[str, list[str]] = {}
-    for target in gathering.targets:
-        told.setdefault(_state_in_words(target), []).append(target.label)
-    worst_first = sorted(told.items(), key=lambda item: item[0].endswith(": trading"))
-    return "; ".join(_clause(labels, state) for state, labels in worst_first)
-
-
-def _state_in_words(target: Target) -> str:
-    mode = target.mode.mode if target.mode else None
-    if mode is None:
-        return "cannot be read: not known to trade"
-    if mode.state is State.STANDBY:
-        return "in standby: not trading"
-    return "active: trading" if mode.state is State.ACTIVE else f"{mode.word}: not trading"
-
-
-def _clause(labels: list[str], state: str) -> str:
-    rest = len(labels) - _TOLD_ONE_BY_ONE
-    listed = ", ".join(labels[:_TOLD_ONE_BY_ONE]) + (f" and {rest} more" if rest > 0 else "")
-    if state.startswith("cannot"):
-        return f"{listed} {state}"
-    return f"{listed} {'is' if len(labels) == 1 else 'are'} {state}"
+    if not given.oms_url:
+        return "OMS_URL is unset: in which mode the OMS is is not known"
+    return modes_in_words(gathering.targets)
 
 
 def _details(alarm: Alarm, gathering: Gathering) -> dict[str, Any]:
     given = alarm.settings
-    details: dict[str, Any] = {
+    told: dict[str, Any] = {
         "application": f"{given.argocd_app_namespace}/{given.argocd_app_name or 'unknown'}",
-        "targets": {target.label: _told_of(target, given) for target in gathering.targets},
+        "targets": details(gathering.targets, given.oms_since_filter),
         **_operation_details(gathering.operation),
         "recovery": gathering.recovery,
-        "return_to_active": "run `return-to-active` from this image, in the environment of this hook",
+        "return_to_active": RETURN_COMMAND,
         "faults_of_the_environment": dict(alarm.faults),
         "notes": "; ".join(gathering.notes),
     }
-    return {name: value for name, value in details.items() if value}
+    return {name: value for name, value in told.items() if value}
 
 
 def _operation_details(operation: Operation | None) -> dict[str, Any]:
@@ -252,25 +230,3 @@ def _operation_details(operation: Operation | None) -> dict[str, Any]:
         "initiated_by": operation.initiated_by,
         "retries_so_far": operation.retries,
     }
-
-
-def _told_of(target: Target, given: Alert) -> dict[str, Any]:
-    told: dict[str, Any] = {}
-    if target.mode and target.mode.mode:
-        moment = since(given.oms_since_filter, target.mode.mode.document)
-        told = {
-            "mode": target.mode.mode.state.value,
-            "owner": target.mode.mode.owner,
-            "since": moment.isoformat() if moment else None,
-            "mode_document": target.mode.mode.document,
-        }
-    elif target.mode:
-        told = {"mode": f"unreadable: {target.mode.problem}"}
-    if target.health:
-        told |= {"health_problem": target.health.problem, "health_document": target.health.document}
-    return {name: value for name, value in told.items() if value is not None}
-
-
-def _links(given: Alert) -> dict[str, str]:
-    links = {"Application": application_url(given), "Runbook": given.alert_runbook_url}
-    return {text: href for text, href in links.items() if href}

@@ -65,6 +65,13 @@ class Fleet:
         """Ask these targets for their health, all at the same time."""
         return await _gathered({target: target.read_health(deadline.remaining) for target in targets})
 
+    async def forget_gone(self) -> None:
+        """Forget targets that are no longer there: a watch that lasts must not collect them."""
+        gone = {address: target for address, target in self._by_address.items() if target not in self.targets}
+        for address, target in gone.items():
+            del self._by_address[address]
+            await target.aclose()
+
     def observations(self) -> dict[str, Any]:
         """Return what was last seen of every target, for the verdict."""
         return {target.label: target.observation for target in self._by_address.values()}

@@ -18,7 +18,7 @@ from hooks.settings import Incident, Paging
 from hooks.verdict import Cause, Verdict
 from hooks.waiting import Deadline, again, sleep_unless
 
-_PAGERDUTY = "PagerDuty"
+PAGERDUTY = "PagerDuty"
 _GRACE_OF_THE_FALLBACK = 10.0
 _LONGEST_PAUSE_IN_A_HURRY = 1.0
 
@@ -63,13 +63,13 @@ class Delivery:
 
     async def run(self) -> Verdict:
         """Deliver the page, or say who was asked in vain."""
-        paging = asyncio.ensure_future(self._guarded(_PAGERDUTY, self._page_pagerduty()))
+        paging = asyncio.ensure_future(self._guarded(PAGERDUTY, self._page_pagerduty()))
         telling = asyncio.ensure_future(self._tell_fallbacks())
         hurrying = asyncio.ensure_future(self._make_do_in_a_hurry())
         tasks = {paging, telling, hurrying}
         try:
             await asyncio.wait({paging, hurrying}, return_when=asyncio.FIRST_COMPLETED)
-            if _PAGERDUTY not in self.told:
+            if PAGERDUTY not in self.told:
                 self._fallback_is_due.set()
                 await asyncio.wait({telling, hurrying}, return_when=asyncio.FIRST_COMPLETED)
             elif self._fallback_is_due.is_set():
@@ -110,7 +110,7 @@ class Delivery:
 
     def _note_answer_of_pagerduty(self, outcome: Outcome) -> None:
         following = classify.page(outcome)
-        self._note(_PAGERDUTY, outcome, delivered=following is Next.DONE)
+        self._note(PAGERDUTY, outcome, delivered=following is Next.DONE)
         if isinstance(outcome, Answer) or outcome.failure is Failure.UNTRUSTED:
             self._last_answer_of_pagerduty = outcome
         self._answers_400 += isinstance(outcome, Answer) and outcome.status == 400
@@ -167,8 +167,8 @@ class Delivery:
 
     def _verdict(self) -> Verdict:
         last = self._last_answer_of_pagerduty
-        if last is not None and _PAGERDUTY in self._failures:
-            self._failures[_PAGERDUTY] = str(last)
+        if last is not None and PAGERDUTY in self._failures:
+            self._failures[PAGERDUTY] = str(last)
         failures = "; ".join(f"{receiver}: {answer}" for receiver, answer in self._failures.items())
         if self.told:
             accepted = f"the page was delivered to {' and '.join(self.told)}"
@@ -191,7 +191,7 @@ async def close(
     An Alertmanager is told in any case; a webhook only that what it was told is over.
     """
     deadline = Deadline(seconds)
-    closing = {_PAGERDUTY: _close_at_pagerduty(settings, page, deadline)}
+    closing = {PAGERDUTY: _close_at_pagerduty(settings, page, deadline)}
     if webhooks_were_told or settings.alert_fallback_format == "alertmanager":
         urls = labelled(settings).items()
         closing |= {label: _close_at_fallback(settings, page, url, deadline) for label, url in urls}

@@ -49,6 +49,12 @@ def application_url(incident: settings.Incident) -> str | None:
     return url if len(url) <= _LONGEST_LINK else None
 
 
+def links(incident: settings.Paging) -> dict[str, str]:
+    """Return what a page links to: a text and its address."""
+    found = {"Application": application_url(incident), "Runbook": incident.alert_runbook_url}
+    return {text: href for text, href in found.items() if href}
+
+
 @dataclass(frozen=True)
 class Kind:
     """What an incident is of: PagerDuty's class, Alertmanager's alertname, and what its key ends with."""
