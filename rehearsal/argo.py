@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from rehearsal.manifests import Manifest, Pod, Secrets
 
 HOOK = "argocd.argoproj.io/hook"
-# Warnings of the hooks that the time line tells from the other side.
+WAVE = "argocd.argoproj.io/sync-wave"
+WARNINGS = {"warning", "error", "critical"}
+# Those that the time line tells from the other side.
 TOLD_BY_THE_OMS = {"switch_not_accepted"}
 # Where the Application deploys to, unless a manifest says otherwise.
 NAMESPACE = "trading"
-WAVE = "argocd.argoproj.io/sync-wave"
 
 
 def hooks_in(documents: Iterable[Manifest]) -> list[Manifest]:
@@ -83,7 +84,7 @@ class Sync:
 
     def __init__(
         self,
-        jobs: Iterable[Manifest],
+        hooks: Iterable[Manifest],
         secrets: Secrets,
         runner: Runner,
         tell: Tell,
@@ -91,7 +92,7 @@ class Sync:
         pod_backoff_seconds: float,
     ) -> None:
         self.runs: list[CommandRun] = []
-        self._jobs = list(jobs)
+        self._hooks = list(hooks)
         self._secrets = secrets
         self._pod_backoff_seconds = pod_backoff_seconds
         self._runner = runner
@@ -123,6 +124,12 @@ class Sync:
         for job in self._running:
             job.delete()
 
+    def drain_node(self) -> None:
+        """Drain the node on which the running hook is."""
+        self._tell(Fact(time.time(), "somebody", "drains the node", "of the running hook", Tone.WARNING))
+        for job in self._running:
+            job.disrupt()
+
     async def run_job(self, manifest: Manifest) -> JobEnd:
         """Create one Job and wait for its condition."""
         job = Job(manifest, self._secrets, pod_backoff_seconds=self._pod_backoff_seconds)
@@ -133,18 +140,19 @@ class Sync:
             self._running.remove(job)
 
     async def _phase(self, phase: str) -> bool:
-        hooks = [job for job in self._jobs if phase in _phases(job)]
+        hooks = [hook for hook in self._hooks if phase in _phases(hook)]
         if hooks:
             self._tell(Fact(time.time(), phase, "begins", tone=Tone.PHASE))
         for _, wave in groupby(sorted(hooks, key=_wave), key=_wave):
-            manifests = list(wave)
-            ends = await asyncio.gather(*(self.run_job(manifest) for manifest in manifests))
-            for manifest, end in zip(manifests, ends, strict=True):
-                if end.condition == "Failed":
-                    self._say(f"{manifest['metadata']['name']} has failed", end.message, Tone.BAD)
-            if any(end.condition != "Complete" for end in ends):
+            if not all(await asyncio.gather(*(self._run_hook(hook) for hook in wave))):
                 return False
         return True
+
+    async def _run_hook(self, hook: Manifest) -> bool:
+        end = await self.run_job(hook)
+        if end.condition == "Failed":
+            self._say(f"{hook['metadata']['name']} has failed", end.message, Tone.BAD)
+        return end.condition == "Complete"
 
     async def _apply(self, roll_out: Callable[[], Awaitable[None]]) -> bool:
         self._tell(Fact(time.time(), "Sync", "begins", tone=Tone.PHASE))
@@ -178,11 +186,7 @@ class _Watching:
             self._say("prints", line, Tone.BAD)
         elif record["event"] == "verdict":
             self._run.verdict = record
-        elif record["event"] not in TOLD_BY_THE_OMS and record.get("level") in {
-            "warning",
-            "error",
-            "critical",
-        }:
+        elif record.get("level") in WARNINGS and record["event"] not in TOLD_BY_THE_OMS:
             self._say(record["event"].replace("_", " "), _rest(record), Tone.WARNING)
 
     def pod_interrupted(self, why: Interruption) -> None:

@@ -173,9 +173,7 @@ def _without_trading(stage: Stage) -> str:
 
 
 def _each(stage: Stage) -> str:
-    return ", ".join(
-        f"{name} {in_words(whole(pauses), time.time())}" for name, pauses in stage.pauses().items()
-    )
+    return ", ".join(f"{name} {in_words(pauses, time.time())}" for name, pauses in stage.pauses().items())
 
 
 def _incidents(stage: Stage) -> str:

@@ -220,6 +220,35 @@ TERMINATED_MIDWAY = Scenario(
     ),
 )
 
+
+async def _drain_node(stage: Stage) -> None:
+    await stage.until_mode("oms-0", "draining")
+    stage.sync.drain_node()
+
+
+DRAINED_NODE = Scenario(
+    name="drained-node",
+    story="the node under the PreSync hook is drained: its next pod goes on, and nobody is called",
+    meanwhile=_drain_node,
+    must=Ending(
+        operation=SUCCEEDED,
+        commands=(
+            "presync-standby terminated (143)",
+            "presync-standby succeeded (0)",
+            "postsync-verify succeeded (0)",
+        ),
+        replicas=ALL_ON_2,
+        order=(
+            "presync-standby gets SIGTERM",
+            "oms-0 draining → active",
+            "presync-standby terminated (143)",
+            "oms-0 draining → standby",
+            "presync-standby succeeded (0)",
+            "Sync begins",
+        ),
+    ),
+)
+
 UNDO_IMPOSSIBLE = Scenario(
     name="undo-impossible",
     story="one never drains, another refuses to trade again: a person is needed",
@@ -336,6 +365,7 @@ SCENARIOS = (
     WRONG_TOKEN,
     PAGERDUTY_DOWN,
     TERMINATED_MIDWAY,
+    DRAINED_NODE,
     UNDO_IMPOSSIBLE,
     OPERATOR_STANDBY,
     OPERATOR_WAIT,

@@ -35,18 +35,18 @@ def pauses(history: Sequence[ModeChange]) -> list[Pause]:
     return found if since is None else [*found, Pause(since, None)]
 
 
-def whole(every: Iterable[Pause]) -> Pause | None:
-    """From the first replica that stopped to the last that came back."""
+def whole(every: Iterable[Pause]) -> list[Pause]:
+    """Make one pause of all: from the first that began to the last that ended."""
     listed = list(every)
     if not listed:
-        return None
-    ends = [pause.until for pause in listed]
-    open_end = None if None in ends else max(end for end in ends if end is not None)
-    return Pause(min(pause.since for pause in listed), open_end)
+        return []
+    ends = [pause.until for pause in listed if pause.until is not None]
+    return [Pause(min(pause.since for pause in listed), max(ends) if len(ends) == len(listed) else None)]
 
 
-def in_words(pause: Pause | None, now: float) -> str:
-    """Say how long a pause is, or has been so far."""
-    if pause is None:
+def in_words(every: Sequence[Pause], now: float) -> str:
+    """Say how long the pauses are together, or have been so far."""
+    if not every:
         return "none"
-    return f"{pause.seconds(now):.1f} s{'' if pause.until else ' so far'}"
+    so_far = " so far" if any(pause.until is None for pause in every) else ""
+    return f"{sum(pause.seconds(now) for pause in every):.1f} s{so_far}"

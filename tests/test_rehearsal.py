@@ -299,9 +299,14 @@ def test_a_replica_does_not_trade_unless_it_is_active(
         pytest.param([Pause(1, 4), Pause(3, None)], "9.0 s so far", id="somebody still does not trade"),
     ],
 )
-def test_the_whole_pause_is_said_in_seconds(every: list[Pause], expected: str) -> None:
+def test_a_pause_of_all_replicas_is_said_in_seconds(every: list[Pause], expected: str) -> None:
     """The OMS as a whole trades again when the last replica does."""
     assert in_words(whole(every), now=10) == expected
+
+
+def test_a_replica_that_stopped_twice_did_not_trade_for_the_sum_of_both() -> None:
+    """In between it did trade."""
+    assert in_words([Pause(1, 3), Pause(5, 6)], now=10) == "3.0 s"
 
 
 @pytest.fixture
