@@ -48,7 +48,7 @@ def given(
     **settings: str,
 ) -> dict[str, str]:
     """Return an environment with these peers and settings; an empty setting is an unset one."""
-    environment = {"OMS_ADMIN_TOKEN": TOKEN, "ARGOCD_APP_NAME": APPLICATION} | dict(times)
+    environment = {"OMS_ADMIN_TOKEN": TOKEN, "ARGOCD_APP_NAME": APPLICATION}
     if oms:
         environment["OMS_URL"] = ",".join(_url(peer) for peer in oms)
     if pagerduty:
@@ -56,7 +56,7 @@ def given(
         environment["PAGERDUTY_EVENTS_URL"] = f"{_url(pagerduty)}/v2/enqueue"
     if fallback:
         environment["ALERT_FALLBACK_URL"] = f"{fallback.url}{FALLBACK_PATH}?{FALLBACK_QUERY}"
-    return environment | settings
+    return environment | dict(times) | settings
 
 
 def _url(peer: Peer | str) -> str:
