@@ -137,7 +137,18 @@ class Peer:
             if response is None:
                 return no_answer
             fault = f"broke off: {no_answer.detail}"
+        await self._drop_what_nobody_asked_for()
         return Answer(response.status_code, bytes(text), response.headers.get("retry-after"), fault)
+
+    async def _drop_what_nobody_asked_for(self) -> None:
+        """Close a kept connection on which more came than one answer: it would be taken for the next one.
+
+        httpcore itself drops one whose socket has something to read, but not what h11 has read already.
+        """
+        for connection in self._transport._pool.connections:  # noqa: SLF001  # there is no other way to it
+            h11_state = getattr(getattr(connection, "_connection", None), "_h11_state", None)
+            if h11_state is not None and h11_state.trailing_data[0]:
+                await self._transport.aclose()
 
     def _request(self, method: str, path: str, body: str | None, sending: _Sending) -> httpx.Request:
         url = self._urls.get(path) or self._urls.setdefault(

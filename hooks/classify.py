@@ -25,7 +25,7 @@ class Next(Enum):
 
 
 def _temporary(status: int) -> bool:
-    return status in {408, 429} or status >= 500
+    return status in {408, 429} or 500 <= status <= 599
 
 
 def switch(outcome: Outcome) -> Next:

@@ -31,7 +31,7 @@ def hide_url(url: str, *, path: bool) -> None:
     try:
         parts = urlsplit(url)
     except ValueError:
-        hide(url)
+        hide(url, url.partition("://")[2].partition("@")[0])
         return
     user_info = parts.netloc.rpartition("@")[0]
     hide(user_info, unquote(user_info), parts.password, unquote(parts.password or ""), parts.query)

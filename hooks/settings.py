@@ -5,6 +5,7 @@ the environment wins; an empty one is unset.
 """
 
 import os
+import re
 import ssl
 import textwrap
 from collections.abc import Collection, Mapping
@@ -61,12 +62,23 @@ def _base_url(text: str) -> BaseUrl:
         user_info = parts.netloc.rpartition("@")[0] or None
     except (ValueError, KeyError):
         raise ValueError("is not an http(s) address") from None
-    if not host or not port or not _is_printed(text):
+    if not host or not port or not _is_printed(text) or _is_no_ipv4(host):
         raise ValueError("is not an http(s) address")
     if parts.query or parts.fragment:
         raise ValueError("is a base address: it takes no query and no fragment")
     user_info = unquote(user_info) if user_info else None
     return BaseUrl(parts.scheme, host, port, _encoded(parts.path.rstrip("/")), user_info)
+
+
+def _is_no_ipv4(host: str) -> bool:
+    """Whether the host looks like an IPv4 address and is none."""
+    if not re.fullmatch(r"[\d.]+", host, re.ASCII):
+        return False
+    try:
+        ip_address(host)
+    except ValueError:
+        return True
+    return False
 
 
 def _is_printed(text: str) -> bool:
@@ -87,7 +99,12 @@ def _base_urls(value: Any) -> Any:
 
 def _url(text: str) -> str:
     """Return a whole URL as a request line and a Host header can hold it; its query is the peer's own affair."""
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise ValueError("is not an http(s) address") from None
+    if not _is_printed(text):
+        raise ValueError("is not an http(s) address")
     base = _base_url(parts._replace(query="", fragment="").geturl())
     host = f"[{base.host}]" if ":" in base.host else base.host
     user_info, at, _ = parts.netloc.rpartition("@")
@@ -328,7 +345,7 @@ class Oms(Logging):
     oms_attempt_timeout_seconds: Seconds = Field(
         5, description="one request as a whole: name, connect, headers and body together"
     )
-    oms_max_body_bytes: Count = Field(
+    oms_max_body_bytes: Annotated[int, Field(ge=1, le=1 << 30)] = Field(
         1048576, description="of a response, after decompression; more is an unreadable body"
     )
 

@@ -47,7 +47,8 @@ class Mode:
 class Look:
     """One question for the mode: when it was asked, and the mode, or why there is none.
 
-    `text` is the document as jq takes it, where one came.
+    `text` is the document as jq takes it, where one came. One that was not asked, since the target wanted to be
+    left alone, repeats the former: it is no answer of its own.
     """
 
     asked_at: float
@@ -56,6 +57,7 @@ class Look:
     refused: bool = False
     failure: Failure | None = None
     text: str | None = None
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class HealthLook:
     text: str | None = None
     refused: bool = False
     untrusted: bool = False
+    asked: bool = True
 
     def meets(self, condition: Expression) -> bool:
         """Whether a 2xx brought a document of which the condition is true."""

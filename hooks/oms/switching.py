@@ -107,10 +107,11 @@ class Passage:
         if mode is None:
             # Nobody answers at an address that is nobody's any more.
             return Step.LEFT if gone and look.failure is not None else Step.LOOK
-        if self._came_to_name_another(mode, names):
-            return Step.LEFT
-        if mode.state is State.ACTIVE:
+        anothers = self._came_to_name_another(mode, names)
+        if mode.state is State.ACTIVE and not (anothers and names.is_ours(mode.owner)):
             return self._undo_of_active(back, look, mode, names, now)
+        if anothers:
+            return Step.LEFT
         if names.is_foreign(mode.owner):
             return Step.LEFT
         return Step.ASK if now >= back.not_before else Step.LOOK

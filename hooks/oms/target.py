@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from base64 import b64encode
+from dataclasses import replace
 from typing import Any
 
 from hooks import classify, strict_json
@@ -29,7 +30,7 @@ class Target:
         self._settings = settings
         self._documents = documents
         self._base_path = address.base.path
-        self._quiet_until = 0.0
+        self._mode_quiet_until = self._health_quiet_until = 0.0
         self._log = logger(target=self.label)
         self._peer = Peer(
             address.origin,
@@ -41,24 +42,24 @@ class Target:
         )
 
     async def read_mode(self, within: float) -> Look:
-        """Ask for the mode, unless it asked to be left alone: then what was last seen stands."""
-        if self.mode is not None and now() < self._quiet_until:
-            return self.mode
+        """Ask for the mode, unless the target wanted to be left alone."""
+        if self.mode is not None and now() < self._mode_quiet_until:
+            return replace(self.mode, asked=False)
         asked_at = now()
         outcome = await self._peer.ask("GET", self._base_path + self._settings.oms_mode_path, within=within)
         look = self._documents.mode(asked_at, outcome)
-        self._leave_alone(outcome)
+        self._mode_quiet_until = _quiet_until(outcome)
         self._tell_mode(look)
         self.mode = look
         return look
 
     async def read_health(self, within: float) -> HealthLook:
-        """Ask for the health."""
-        if self.health is not None and now() < self._quiet_until:
-            return self.health
+        """Ask for the health, unless the target wanted to be left alone."""
+        if self.health is not None and now() < self._health_quiet_until:
+            return replace(self.health, asked=False)
         outcome = await self._peer.ask("GET", self._base_path + self._settings.oms_health_path, within=within)
         look = self._documents.health(outcome)
-        self._leave_alone(outcome)
+        self._health_quiet_until = _quiet_until(outcome)
         self._tell_health(look)
         self.health = look
         return look
@@ -103,10 +104,6 @@ class Target:
     async def aclose(self) -> None:
         await self._peer.aclose()
 
-    def _leave_alone(self, outcome: Outcome) -> None:
-        if classify.poll(outcome) is classify.Next.AGAIN:
-            self._quiet_until = now() + min(classify.retry_after(outcome), _LONGEST_PAUSE_OF_A_POLL)
-
     def _tell_mode(self, look: Look) -> None:
         before = self.mode
         if look.mode is None:
@@ -135,6 +132,13 @@ class Target:
         if len(text.encode()) <= _LONGEST_LOGGED_DOCUMENT:
             return document
         return text.encode()[:_LONGEST_LOGGED_DOCUMENT].decode(errors="ignore") + "…"
+
+
+def _quiet_until(outcome: Outcome) -> float:
+    """Return until when a poll leaves the target alone: Retry-After, but not for long."""
+    if classify.poll(outcome) is not classify.Next.AGAIN:
+        return 0.0
+    return now() + min(classify.retry_after(outcome), _LONGEST_PAUSE_OF_A_POLL)
 
 
 def _authorization(settings: Oms, base: BaseUrl) -> dict[str, str]:

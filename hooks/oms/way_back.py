@@ -116,6 +116,7 @@ class WayBack:
                 {
                     target: not health.meets(self._healthy) or (target in traded - trading)
                     for target, health in healths.items()
+                    if health.asked and looks[target].asked
                 }
             )
             noes.note({None: self._fleet.short})
@@ -127,7 +128,9 @@ class WayBack:
 
     def _judge(self, healths: Mapping[Target, HealthLook]) -> Verdict | None:
         """Take one round of healths into account; return what makes further looks useless."""
-        self._streaks.note({target: health.meets(self._healthy) for target, health in healths.items()})
+        self._streaks.note(
+            {target: health.meets(self._healthy) for target, health in healths.items() if health.asked}
+        )
         for target, health in healths.items():
             if health.untrusted or self._refuses_for_long(target, health):
                 return Verdict(Cause.REFUSED, f"{target.label} does not tell its health: {health.problem}")

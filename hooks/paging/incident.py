@@ -180,11 +180,18 @@ def _shortened(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def _cut(value: Any, longest: int) -> Any:
-    """Return the details with every document and text cut to so many bytes of JSON."""
+def _cut(details: Mapping[str, Any], longest: int) -> dict[str, Any]:
+    """Return the details with every document, text and name in them cut to so many bytes."""
+    return {_bytes_cut(name, longest): _cut_value(value, longest) for name, value in details.items()}
+
+
+def _cut_value(value: Any, longest: int) -> Any:
     if isinstance(value, dict) and any(isinstance(item, dict) for item in value.values()):
-        return {str(name)[:longest]: _cut(item, longest) for name, item in value.items()}
+        return _cut(value, longest)
     text = value if isinstance(value, str) else strict_json.dump(value)
-    if len(text.encode("utf-8", "replace")) <= longest:
-        return value
-    return text.encode("utf-8", "replace")[:longest].decode(errors="ignore") + "…"
+    return value if len(text.encode("utf-8", "replace")) <= longest else _bytes_cut(text, longest)
+
+
+def _bytes_cut(text: str, longest: int) -> str:
+    encoded = text.encode("utf-8", "replace")
+    return text if len(encoded) <= longest else encoded[:longest].decode(errors="ignore") + "…"
