@@ -13,6 +13,7 @@ from hooks.oms.documents import Look, Mode, Ownership
 from hooks.oms.fleet import Fleet, Requests
 from hooks.oms.switching import Passage, Step
 from hooks.oms.target import Target
+from hooks.oms.words import told_together
 from hooks.settings import Standby
 from hooks.verdict import Cause, Verdict
 from hooks.waiting import Deadline, Rounds, StoppedError, now, unless_stopped
@@ -199,4 +200,6 @@ class Crossing:
 
 
 def _listed(targets: Collection[Target]) -> str:
-    return "; ".join(sorted(str(target) for target in targets))
+    """Name every one of them: somebody has to go there."""
+    phrases = sorted((target.label, target.state_in_words) for target in targets)
+    return told_together(phrases, named=len(phrases))

@@ -16,6 +16,7 @@ from hooks.oms.addresses import Address, Addresses
 from hooks.oms.documents import Documents, HealthLook, Look
 from hooks.oms.switching import Asked
 from hooks.oms.target import Target, trust_of
+from hooks.oms.words import told_together
 from hooks.settings import Oms
 from hooks.waiting import Deadline, backed_off, now
 
@@ -77,9 +78,9 @@ class Fleet:
         return {target.label: target.observation for target in self._by_address.values()}
 
     def __str__(self) -> str:
-        """Say in which mode each target is."""
-        told = [str(target) for target in self.targets]
-        return "; ".join([*told, self.problem] if self.problem else told)
+        """Say in which mode the targets are."""
+        told = told_together((target.label, target.state_in_words) for target in self.targets)
+        return "; ".join(filter(None, (told, self.problem)))
 
     async def aclose(self) -> None:
         for target in self._by_address.values():

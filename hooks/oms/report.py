@@ -8,21 +8,21 @@ from typing import Any
 from hooks.expression import Expression
 from hooks.oms.documents import State, since
 from hooks.oms.target import Target
+from hooks.oms.words import told_together
+
+_TRADING = "is active: trading"
 
 RETURN_COMMAND = (
     "kubectl create job return-now --from=cronjob/oms-return-to-active, in the namespace of the OMS; "
     "or `return-to-active` from the hook image, in the environment of the hooks"
 )
-_TOLD_ONE_BY_ONE = 4
 
 
 def modes_in_words(targets: Sequence[Target]) -> str:
     """Say in which mode each target is, those that do not trade first."""
-    told: dict[str, list[str]] = {}
-    for target in targets:
-        told.setdefault(_state_in_words(target), []).append(target.label)
-    worst_first = sorted(told.items(), key=lambda item: item[0].endswith(": trading"))
-    return "; ".join(_clause(labels, state) for state, labels in worst_first) or "no target is known"
+    phrases = [(target.label, _state_in_words(target)) for target in targets]
+    worst_first = sorted(phrases, key=lambda told: told[1] == _TRADING)
+    return told_together(worst_first) or "no target is known"
 
 
 def _state_in_words(target: Target) -> str:
@@ -30,16 +30,8 @@ def _state_in_words(target: Target) -> str:
     if mode is None:
         return "cannot be read: not known to trade"
     if mode.state is State.STANDBY:
-        return "in standby: not trading"
-    return "active: trading" if mode.state is State.ACTIVE else f"{mode.word}: not trading"
-
-
-def _clause(labels: list[str], state: str) -> str:
-    rest = len(labels) - _TOLD_ONE_BY_ONE
-    listed = ", ".join(labels[:_TOLD_ONE_BY_ONE]) + (f" and {rest} more" if rest > 0 else "")
-    if state.startswith("cannot"):
-        return f"{listed} {state}"
-    return f"{listed} {'is' if len(labels) == 1 else 'are'} {state}"
+        return "is in standby: not trading"
+    return _TRADING if mode.state is State.ACTIVE else f"is {mode.word}: not trading"
 
 
 def details(targets: Sequence[Target], since_filter: Expression) -> dict[str, Any]:

@@ -94,12 +94,15 @@ class Target:
                 seen["health_problem"] = self.health.problem
         return seen
 
-    def __str__(self) -> str:
+    @property
+    def state_in_words(self) -> str:
+        """What was last seen of its mode, as a phrase that follows its label."""
         if self.mode is None:
-            return f"{self.label} was not asked"
-        if self.mode.mode is None:
-            return f"{self.label} cannot be read ({self.mode.problem})"
-        return f"{self.label} is {self.mode.mode}"
+            return "was not asked"
+        return f"is {self.mode.mode}" if self.mode.mode else f"cannot be read ({self.mode.problem})"
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.state_in_words}"
 
     async def aclose(self) -> None:
         await self._peer.aclose()

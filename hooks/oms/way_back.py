@@ -12,6 +12,7 @@ from hooks.oms.fleet import Fleet, Requests
 from hooks.oms.switching import Step, to_active
 from hooks.oms.target import Target
 from hooks.oms.verification import Streaks
+from hooks.oms.words import told_together
 from hooks.verdict import Cause, Verdict
 from hooks.waiting import Deadline, Rounds, now
 
@@ -122,7 +123,7 @@ class WayBack:
             noes.note({None: self._fleet.short})
             for target in (*targets, None):
                 if noes.reached(target):
-                    told = f"{target}, {self._doubt(target)}" if target else self._fleet.problem
+                    told = f"{target}; its health: {_doubt(target)}" if target else self._fleet.problem
                     return Verdict(Cause.REFUSED, f"relapsed after it was verified: {told}")
         return None
 
@@ -156,16 +157,15 @@ class WayBack:
         self.left = left
 
     def _doubts(self) -> str:
-        told = [self._doubt(target) for target in self._fleet.targets if not self._streaks.reached(target)]
-        return "; ".join([*told, self._fleet.problem] if self._fleet.problem else told)
-
-    @staticmethod
-    def _doubt(target: Target) -> str:
-        problem = target.health.problem if target.health else "was not asked"
-        return f"{target.label} {problem or f'is not what {_CONDITION} asks for'}"
+        doubtful = [target for target in self._fleet.targets if not self._streaks.reached(target)]
+        told = told_together((target.label, _doubt(target)) for target in doubtful)
+        return "; ".join(filter(None, (told, self._fleet.problem)))
 
 
-_CONDITION = "VERIFY_CONDITION"
+def _doubt(target: Target) -> str:
+    if target.health is None:
+        return "was not asked"
+    return target.health.problem or "is not what VERIFY_CONDITION asks for"
 
 
 def _step(requests: Requests, target: Target, look: Look, may_return: Callable[[str | None], bool]) -> Step:
