@@ -16,14 +16,12 @@ from tests.hostile.peer import Behaviour, Peer
 
 S = TypeVar("S", bound=settings.Logging)
 
-KINDS = (
-    settings.Logging,
-    settings.Standby,
-    settings.Verification,
-    settings.Postsync,
-    settings.Alert,
-    settings.AlertByPagerDuty,
-)
+
+def _kinds(of: type[settings.Logging]) -> list[type[settings.Logging]]:
+    return [of, *(kind for heir in of.__subclasses__() for kind in _kinds(heir))]
+
+
+KINDS = _kinds(settings.Logging)
 VARIABLES = frozenset(name.upper() for kind in KINDS for name in kind.model_fields)
 OUTSIDE_SETTINGS = frozenset(
     {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD", "SSL_CERT_FILE", "SSL_CERT_DIR"}

@@ -13,7 +13,7 @@ from hooks.classify import Next
 
 Judge = Callable[[Outcome], Next]
 
-STATUSES = range(100, 600)
+STATUSES = range(100, 1000)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
