@@ -106,7 +106,8 @@ def _unexpected(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> No
 
 def _write_termination_log(path: Path, verdict: Verdict) -> None:
     """Tell the kubelet, if it listens: `kubectl describe pod` shows it when the log is gone."""
-    told = f"exit {verdict.exit_code}, {verdict.cause_name or verdict.outcome}: {redaction.redact(verdict.reason)}"
+    reason = log.visible(redaction.redact(verdict.reason))
+    told = f"exit {verdict.exit_code}, {verdict.cause_name or verdict.outcome}: {reason}"
     message = told.encode("utf-8", "replace")[:_LONGEST_TERMINATION_MESSAGE].decode(errors="ignore").encode()
     try:
         # Without O_CREAT: only where a kubelet made it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
 from typing import Any, Literal
@@ -16,6 +17,10 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 _FIRST = ("timestamp", "level", "event", "hook", "target")
 _OURS = frozenset({"timestamp", "level", "event", "hook", "outcome", "cause", "elapsed_seconds"})
+
+
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+_C1_IN_JSON = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
 class _Stdout:
@@ -32,6 +37,24 @@ class _Stdout:
 
 def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return {redact(key): value if key in _OURS else redact(value) for key, value in event.items()}
+
+
+def _json(event: EventDict, **_: Any) -> str:
+    """Write one line; what JSON lets through and a terminal obeys (C1, DEL) is escaped."""
+    return json.dumps(event, ensure_ascii=False, default=str).translate(_C1_IN_JSON)
+
+
+def _without_control_characters(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {name: visible(value) for name, value in event.items()}
+
+
+def visible(value: Any) -> Any:
+    """Show the control characters of a text, so that no peer writes to a person's terminal."""
+    if isinstance(value, str):
+        return value.translate(_CONTROL)
+    if isinstance(value, dict):
+        return {visible(name): visible(item) for name, item in value.items()}
+    return [visible(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _elapsed(began: float) -> structlog.typing.Processor:
@@ -51,8 +74,12 @@ def _tracebacks() -> structlog.typing.Processor:
 def _renderer(log_format: Literal["json", "console"]) -> list[structlog.typing.Processor]:
     if log_format == "console":
         plain = structlog.dev.plain_traceback
-        return [_redact, structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=plain)]
-    return [_tracebacks(), _redact, structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
+        return [
+            _redact,
+            _without_control_characters,
+            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=plain),
+        ]
+    return [_tracebacks(), _redact, structlog.processors.JSONRenderer(_json)]
 
 
 def configure(

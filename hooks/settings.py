@@ -93,8 +93,10 @@ def _encoded(path: str) -> str:
 def _base_urls(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    listed = [text.strip() for text in value.split(",")]
-    return tuple(dict.fromkeys(_base_url(text) for text in listed if text))
+    listed = [text.strip() for text in value.split(",") if text.strip()]
+    if not listed:
+        raise ValueError("is missing")
+    return tuple(dict.fromkeys(map(_base_url, listed)))
 
 
 def _url(text: str) -> str:
@@ -122,11 +124,9 @@ def secret_urls(value: SecretStr | None) -> list[str]:
 
 
 def _path(text: str) -> str:
-    if not text.startswith("/") or any(
-        character.isspace() or not character.isprintable() for character in text
-    ):
+    if not text.startswith("/") or not _is_printed(text):
         raise ValueError("must begin with / and hold no white space")
-    return text
+    return _encoded(text)
 
 
 def _header_value(value: SecretStr) -> SecretStr:
@@ -301,7 +301,7 @@ class Oms(Logging):
     """How every target is spoken to."""
 
     oms_url: Annotated[tuple[BaseUrl, ...], BeforeValidator(_base_urls)] = Field(
-        min_length=1, description="base address of the OMS, http(s); several are comma-separated"
+        description="base address of the OMS, http(s); several are comma-separated"
     )
     oms_every_pod: bool = Field(
         default=False,
@@ -349,9 +349,9 @@ class Oms(Logging):
         1048576, description="of a response, after decompression; more is an unreadable body"
     )
 
-    @field_validator("oms_ca_file")
+    @field_validator("oms_ca_file", "oms_client_cert_file")
     @classmethod
-    def _is_an_authority(cls, value: Path | None) -> Path | None:
+    def _holds_certificates(cls, value: Path | None) -> Path | None:
         if value is not None:
             _try_certificates(lambda context: context.load_verify_locations(cafile=value))
         return value
