@@ -17,7 +17,7 @@ BIN = PLACE / "bin"
 def install() -> None:
     """Bring the environment up to date with the tree.
 
-    Raises CalledProcessError if an installation fails; what it said is on stderr.
+    Raises RuntimeError with all that was said if an installation fails.
     """
     python = BIN / "python"
     if not python.exists():
@@ -29,6 +29,10 @@ def install() -> None:
 
 
 def _run(module: str, *arguments: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", module, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+    ran = subprocess.run(
+        [sys.executable, "-m", module, *arguments], cwd=ROOT, check=False, capture_output=True, text=True
     )
+    if ran.returncode:
+        raise RuntimeError(
+            f"{module} {' '.join(arguments)} exited {ran.returncode}:\n{ran.stdout}{ran.stderr}"
+        )

@@ -30,13 +30,13 @@ class Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    return "\n".join(
-        [f"{'median':<30}{'scripts':>9}{'hooks':>9}{'ratio':>8}{'limit':>9}", *(_line(row) for row in rows)]
-    )
+    head = f"{'medians':<40}{'scripts':>9}{'hooks':>9}{'ratio':>8}{'limit':>9}"
+    return "\n".join([head, *map(_line, rows)])
 
 
 def _line(row: Row) -> str:
-    beside = ("", "") if row.scripts_value is None else (row.scripts_value, row.value / row.scripts_value)
-    scripts, ratio = (f"{number:.3f}" if number else "" for number in beside)
-    told = f"{row.what:<30}{scripts:>9}{row.value:>9.3f}{ratio:>8}{row.limit:>9.3f} {row.unit:<3}"
-    return f"{told}{'missed' if row.missed else 'ok':<8}{row.because}".rstrip()
+    scripts = ratio = ""
+    if row.scripts_value is not None:
+        scripts, ratio = f"{row.scripts_value:.3f}", f"{row.value / row.scripts_value:.2f}"
+    numbers = f"{scripts:>9}{row.value:>9.3f}{ratio:>8}{row.limit:>9.3f} {row.unit:<3}"
+    return f"{row.what:<40}{numbers}{'missed' if row.missed else 'ok':<8}{row.because}".rstrip()
