@@ -628,21 +628,31 @@ def described(kind: type[Logging]) -> str:
     """Return every variable that a command reads: name, default, unit and meaning."""
     lines = ["variables (each can instead be a file of the same name in SECRETS_DIR; an empty one is unset):"]
     for name, of in kind.model_fields.items():
-        lines += ["", f"  {name.upper()}  {_default(of)}{_unit(name)}", *_wrapped(of.description or "")]
+        lines += [
+            "",
+            f"  {name.upper()}  ({_default_in_words(of)}){_unit(name)}",
+            *_wrapped(of.description or ""),
+        ]
     return "\n".join([*lines, "", _EXIT_CODES])
 
 
-def _default(of: FieldInfo) -> str:
+def default_of(of: FieldInfo) -> str:
+    """Return a default as it would be written in the environment."""
     if of.is_required():
-        return "(required)"
+        return "required"
     value = of.default
     if value is None or value == ():
-        return "(default: none)"
+        return "none"
     if isinstance(value, bool):
-        return f"(default: {str(value).lower()})"
+        return str(value).lower()
     if isinstance(of.json_schema_extra, dict):
-        value = of.json_schema_extra["written"]
-    return f"(default: {value:g})" if isinstance(value, float) else f"(default: {value})"
+        return str(of.json_schema_extra["written"])
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _default_in_words(of: FieldInfo) -> str:
+    default = default_of(of)
+    return default if default == "required" else f"default: {default}"
 
 
 def _unit(name: str) -> str:
