@@ -56,10 +56,11 @@ def _cell(default: str) -> str:
 def test_the_readme_has_every_variable_with_its_default_and_who_reads_it() -> None:
     """The README's table is what the settings say; UPDATE_README=1 writes it anew."""
     text = README.read_text()
-    before, table, after = re.split(r"(?<=<!-- variables -->\n)|(?=<!-- end of variables -->)", text)
+    before, begin, rest = text.partition("<!-- variables -->\n")
+    table, end, after = rest.partition("<!-- end of variables -->")
     expected = "\n".join(["| variable | default | meaning | read by |", "|---|---|---|---|", *rows()]) + "\n"
     if os.environ.get(UPDATE):
-        README.write_text(before + expected + after)
+        README.write_text(before + begin + expected + end + after)
     else:
         assert expected == table
 
