@@ -642,7 +642,7 @@ def default_of(of: FieldInfo) -> str:
         return "required"
     value = of.default
     if value is None or value == ():
-        return "none"
+        return "unset"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(of.json_schema_extra, dict):
@@ -652,7 +652,7 @@ def default_of(of: FieldInfo) -> str:
 
 def _default_in_words(of: FieldInfo) -> str:
     default = default_of(of)
-    return default if default == "required" else f"default: {default}"
+    return default if default in {"required", "unset"} else f"default: {default}"
 
 
 def _unit(name: str) -> str:

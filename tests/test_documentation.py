@@ -34,23 +34,24 @@ UPDATE = "UPDATE_README"
 
 def rows() -> list[str]:
     """Return the README's table of variables, made from the settings."""
-    readers: dict[str, str] = {}
-    described: dict[str, tuple[str, str]] = {}
-    for command, kind in COMMANDS.items():
-        for name, of in kind.model_fields.items():
-            readers[name] = readers.get(name, "") + LETTERS[command]
-            default = settings.default_of(of)
-            if name not in described or default == "required":
-                described[name] = (default, of.description or "")
-    return [
-        f"| `{name.upper()}` | {_cell(default)} | {meaning} | {'all' if len(readers[name]) == 5 else readers[name]} |"
-        for name, (default, meaning) in described.items()
-    ]
+    names = dict.fromkeys(name for kind in COMMANDS.values() for name in kind.model_fields)
+    return [_row(name) for name in names]
 
 
-def _cell(default: str) -> str:
-    escaped = default.replace("|", "\\|")
-    return default if default in {"required", "none"} else f"`{escaped}`"
+def _row(name: str) -> str:
+    fields = {
+        LETTERS[command]: kind.model_fields[name]
+        for command, kind in COMMANDS.items()
+        if name in kind.model_fields
+    }
+    readers = "all" if len(fields) == len(COMMANDS) else "".join(fields)
+    optional = "".join(letter for letter, of in fields.items() if not of.is_required())
+    defaults = {settings.default_of(of) for of in fields.values()}
+    if "required" in defaults:
+        default = f"required (optional for {optional})" if optional else "required"
+    else:
+        default = "unset" if defaults == {"unset"} else f"`{defaults.pop()}`"
+    return f"| `{name.upper()}` | {default} | {next(iter(fields.values())).description} | {readers} |"
 
 
 def test_the_readme_has_every_variable_with_its_default_and_who_reads_it() -> None:
