@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from rehearsal import manifests
-from rehearsal.argo import hooks_in
+from rehearsal.argo import jobs_in
 from rehearsal.manifests import ManifestError
 from rehearsal.play import play
 from rehearsal.scenarios import SCENARIOS
@@ -67,10 +67,10 @@ async def _rehearse(options: argparse.Namespace) -> int:
 
 
 async def _play_all(options: argparse.Namespace) -> int:
-    hooks = hooks_in(manifests.render(options.manifests))
+    jobs = jobs_in(manifests.render(options.manifests))
     timeline = Timeline(console())
     by_name = {scenario.name: scenario for scenario in SCENARIOS}
-    results = [await play(by_name[name], hooks, timeline) for name in options.scenario or by_name]
+    results = [await play(by_name[name], jobs, timeline) for name in options.scenario or by_name]
     if len(results) > 1:
         timeline.summary(results)
     return int(any(result.differences for result in results))

@@ -10,12 +10,13 @@ from itertools import groupby
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+from rehearsal import manifests
 from rehearsal.fact import Fact, Tone
 from rehearsal.job import Job, JobEnd
 from rehearsal.manifests import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from rehearsal.fact import Tell
     from rehearsal.job import Interruption, PodEnd, Runner
@@ -30,22 +31,21 @@ TOLD_BY_THE_OMS = {"switch_not_accepted"}
 NAMESPACE = "trading"
 
 
-def hooks_in(documents: Iterable[Manifest]) -> list[Manifest]:
-    """Pick the Jobs that are hooks. Raises ManifestError where a phase has none."""
-    hooks = [
-        {**document, "metadata": {"namespace": NAMESPACE, **document["metadata"]}}
-        for document in documents
-        if document["kind"] == "Job" and any(_phases(document))
-    ]
+def jobs_in(documents: Sequence[Manifest]) -> list[Manifest]:
+    """Pick the hooks, and make the Job that Argo CD's "Create Job" makes of each CronJob.
+
+    Raises ManifestError where a phase has no hook.
+    """
+    hooks = [document for document in documents if document["kind"] == "Job" and any(_phases(document))]
     for phase in ("PreSync", "PostSync", "SyncFail"):
         if not any(phase in _phases(hook) for hook in hooks):
             raise ManifestError(f"no Job in it is a {phase} hook")
-    return hooks
-
-
-def hook_of(hooks: Iterable[Manifest], phase: str) -> Manifest:
-    """Pick the first hook of a phase."""
-    return next(hook for hook in hooks if phase in _phases(hook))
+    by_hand = [
+        {"metadata": document["metadata"], "spec": document["spec"]["jobTemplate"]["spec"]}
+        for document in documents
+        if document["kind"] == "CronJob"
+    ]
+    return [{**job, "metadata": {"namespace": NAMESPACE, **job["metadata"]}} for job in hooks + by_hand]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Sync:
 
     def __init__(
         self,
-        hooks: Iterable[Manifest],
+        jobs: Sequence[Manifest],
         secrets: Secrets,
         runner: Runner,
         tell: Tell,
@@ -92,7 +92,7 @@ class Sync:
         pod_backoff_seconds: float,
     ) -> None:
         self.runs: list[CommandRun] = []
-        self._hooks = list(hooks)
+        self._jobs = jobs
         self._secrets = secrets
         self._pod_backoff_seconds = pod_backoff_seconds
         self._runner = runner
@@ -130,7 +130,15 @@ class Sync:
         for job in self._running:
             job.disrupt()
 
-    async def run_job(self, manifest: Manifest) -> JobEnd:
+    async def run_by_hand(self, *command: str) -> JobEnd:
+        """Create the Job of a command from its CronJob, or without one from the PostSync hook's pod."""
+        for job in self._jobs:
+            if not any(_phases(job)) and manifests.command(job) == command:
+                return await self._run_job(job)
+        hook = next(job for job in self._jobs if "PostSync" in _phases(job))
+        return await self._run_job(manifests.with_command(hook, f"oms-{command[0]}", command))
+
+    async def _run_job(self, manifest: Manifest) -> JobEnd:
         """Create one Job and wait for its condition."""
         job = Job(manifest, self._secrets, pod_backoff_seconds=self._pod_backoff_seconds)
         self._running.add(job)
@@ -140,7 +148,7 @@ class Sync:
             self._running.remove(job)
 
     async def _phase(self, phase: str) -> bool:
-        hooks = [hook for hook in self._hooks if phase in _phases(hook)]
+        hooks = [job for job in self._jobs if phase in _phases(job)]
         if hooks:
             self._tell(Fact(time.time(), phase, "begins", tone=Tone.PHASE))
         for _, wave in groupby(sorted(hooks, key=_wave), key=_wave):
@@ -149,7 +157,7 @@ class Sync:
         return True
 
     async def _run_hook(self, hook: Manifest) -> bool:
-        end = await self.run_job(hook)
+        end = await self._run_job(hook)
         if end.condition == "Failed":
             self._say(f"{hook['metadata']['name']} has failed", end.message, Tone.BAD)
         return end.condition == "Complete"

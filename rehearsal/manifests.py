@@ -73,6 +73,12 @@ def with_command(job: Manifest, name: str, command: Iterable[str]) -> Manifest:
     return changed
 
 
+def command(job: Manifest) -> tuple[str, ...]:
+    """Read what the Job's pod runs, with its arguments."""
+    container = _container(job["spec"]["template"])
+    return (*container["command"], *container.get("args", ()))
+
+
 def variable(job: Manifest, name: str) -> str | None:
     """Read the literal value of a variable, if it has one."""
     entries = _container(job["spec"]["template"])["env"]
@@ -89,7 +95,7 @@ def pod(job: Manifest, *, name: str, uid: str, secrets: Secrets) -> Pod:
     fields = _downward(template, job_name=job["metadata"]["name"], pod_name=name, uid=uid)
     return Pod(
         name=name,
-        command=(*container["command"], *container.get("args", ())),
+        command=command(job),
         environment={entry["name"]: _value(entry, fields) for entry in container.get("env", ())},
         files=_mounts(template["spec"], container, secrets),
     )
@@ -141,7 +147,9 @@ def _files(volume: Manifest, secrets: Secrets) -> dict[str, str]:
         raise ManifestError(f"volume {volume['name']}: only projected Secrets are played")
     files: dict[str, str] = {}
     for source in volume["projected"]["sources"]:
-        files |= _secret_files(source["secret"], secrets)
+        # A token and the CA of the Kubernetes API: there is none here.
+        if "secret" in source:
+            files |= _secret_files(source["secret"], secrets)
     return files
 
 

@@ -22,7 +22,7 @@ from rehearsal.mock_oms import MockOms
 from rehearsal.mock_pagerduty import MockPagerDuty
 from rehearsal.process_runner import ProcessRunner
 from rehearsal.scenarios import TOKEN
-from rehearsal.stage import OLD, Stage
+from rehearsal.stage import NEW, OLD, Stage
 from rehearsal.timeline import Result
 from rehearsal.trading import in_words, whole
 from rehearsal.witness import Witness
@@ -46,7 +46,7 @@ UUID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f-]{22}\b")
 STYLES = {"active": "green", "draining": "yellow", "standby": "cyan"}
 
 
-async def play(scenario: Scenario, hooks: list[Manifest], timeline: Timeline) -> Result:
+async def play(scenario: Scenario, jobs: list[Manifest], timeline: Timeline) -> Result:
     """Play a scenario from the rendered Jobs. Raises ManifestError for what cannot be played."""
     began = time.time()
     facts: list[Fact] = []
@@ -56,7 +56,7 @@ async def play(scenario: Scenario, hooks: list[Manifest], timeline: Timeline) ->
         timeline.tell(replace(fact, more=_readable(fact.more, stage)))
 
     with ExitStack() as far_ends:
-        stage, circumstances = _stage(scenario, hooks, far_ends, tell)
+        stage, circumstances = _stage(scenario, jobs, far_ends, tell)
         timeline.begin(scenario.name, scenario.story, circumstances, began)
         async with timeline.live(lambda: _now(stage)), Witness(stage, tell).looking():
             operation = await _act(scenario, stage)
@@ -75,7 +75,7 @@ async def play(scenario: Scenario, hooks: list[Manifest], timeline: Timeline) ->
 
 
 def _stage(
-    scenario: Scenario, hooks: list[Manifest], far_ends: ExitStack, tell: Tell
+    scenario: Scenario, jobs: list[Manifest], far_ends: ExitStack, tell: Tell
 ) -> tuple[Stage, list[tuple[str, str]]]:
     """Open the far ends and set the scene; with it, what is not as in the manifests."""
     oms = far_ends.enter_context(
@@ -83,15 +83,17 @@ def _stage(
     )
     pagerduty = far_ends.enter_context(MockPagerDuty())
     pagerduty.faults = scenario.pagerduty_faults
-    written = manifests.variable(hooks[0], "OMS_URL") or ""
+    written = manifests.variable(jobs[0], "OMS_URL") or ""
     variables = {
         "OMS_URL": _at_port(written, oms.replicas[0].bound[1]),
         "PAGERDUTY_EVENTS_URL": pagerduty.url,
+        # An application copies it from the OMS's image.
+        "EXPECT_VERSION": NEW,
         **SHORTER,
         **scenario.variables,
     }
     stage = Stage(
-        [manifests.with_variables(job, variables) for job in hooks],
+        [manifests.with_variables(job, variables) for job in jobs],
         {
             "oms-hooks": {"OMS_ADMIN_TOKEN": scenario.token},
             "pagerduty": {"PAGERDUTY_ROUTING_KEY": ROUTING_KEY},
@@ -106,7 +108,7 @@ def _stage(
     stage.announce(installed=scenario.installed)
     for name, faults in scenario.faults.items():
         stage.replicas[name].faults = faults
-    return stage, [(" ".join(stage.replicas), _addresses(stage)), *_replaced(hooks, variables)]
+    return stage, [(" ".join(stage.replicas), _addresses(stage)), *_replaced(jobs, variables)]
 
 
 def _at_port(url: str, port: int) -> str:
@@ -114,10 +116,10 @@ def _at_port(url: str, port: int) -> str:
     return parts._replace(netloc=f"{parts.hostname}:{port}").geturl()
 
 
-def _replaced(hooks: list[Manifest], variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _replaced(jobs: list[Manifest], variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Say what each variable was in the manifests, and what it is now."""
     for name, value in variables.items():
-        written = [manifests.variable(job, name) for job in hooks]
+        written = [manifests.variable(job, name) for job in jobs]
         before = next((value for value in written if value is not None), "not set")
         if name == "OMS_URL":
             yield name, f"{before} → port {urlsplit(value).port}"
@@ -125,7 +127,7 @@ def _replaced(hooks: list[Manifest], variables: Mapping[str, str]) -> Iterator[t
             yield name, f"{before} → {value}"
     yield (
         "SECRETS_DIR",
-        f"{manifests.variable(hooks[0], 'SECRETS_DIR')} → a directory of each pod, TERMINATION_LOG beside it",
+        f"{manifests.variable(jobs[0], 'SECRETS_DIR')} → a directory of each pod, TERMINATION_LOG beside it",
     )
 
 

@@ -6,8 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from rehearsal import manifests
-from rehearsal.argo import Sync, hook_of
+from rehearsal.argo import Sync
 from rehearsal.fact import Fact, Tone
 from rehearsal.mock_oms import Faults
 from rehearsal.trading import Pause, pauses
@@ -38,7 +37,7 @@ class Stage:
 
     def __init__(
         self,
-        hooks: list[Manifest],
+        jobs: list[Manifest],
         secrets: Secrets,
         *,
         oms: MockOms,
@@ -49,12 +48,11 @@ class Stage:
     ) -> None:
         self.oms = oms
         self.pagerduty = pagerduty
-        self.sync = Sync(hooks, secrets, runner, tell, pod_backoff_seconds=POD_BACKOFF_SECONDS)
+        self.sync = Sync(jobs, secrets, runner, tell, pod_backoff_seconds=POD_BACKOFF_SECONDS)
         self.new_faults = Faults()
         """What is wrong with the version that is rolled out."""
         self.kept: dict[str, str] = {}
         """Replica -> operator whose standby the OMS keeps in its database: it outlives a restart."""
-        self._hooks = hooks
         self._oms_name = oms_name
         self._runner = runner
         self._tell = tell
@@ -145,7 +143,6 @@ class Stage:
             self.replicas[name].operator("active", None)
 
     async def on_call(self, command: str, *arguments: str) -> None:
-        """Let the on-call run a command with the environment of the PostSync hook."""
+        """Let the on-call start a command, as with Argo CD's "Create Job"."""
         self.begin("On call")
-        hook = hook_of(self._hooks, "PostSync")
-        await self.sync.run_job(manifests.with_command(hook, f"oms-{command}", (command, *arguments)))
+        await self.sync.run_by_hand(command, *arguments)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from rehearsal import manifests
+from rehearsal.argo import jobs_in
 from rehearsal.job import Action, Interruption, Job, JobEnd, PodEnd, judge
 from rehearsal.manifests import Manifest, ManifestError, Pod
 from rehearsal.process_runner import ProcessRunner
@@ -272,6 +273,48 @@ def test_what_is_not_played_is_said() -> None:
     env.append({"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "oms", "key": "TOKEN"}}})
     with pytest.raises(ManifestError, match=r"TOKEN: .* is not played"):
         pod_of(manifest)
+
+
+def hook(phase: str, **metadata: Any) -> Manifest:
+    annotations = {"argocd.argoproj.io/hook": phase}
+    return {
+        "kind": "Job",
+        **job(""),
+        "metadata": {"name": f"oms-{phase}", "annotations": annotations, **metadata},
+    }
+
+
+def test_hooks_and_what_on_call_starts_are_played() -> None:
+    """Of all that is rendered: the hooks, in the Application's namespace, and the Job of every CronJob."""
+    hooks = [hook("PreSync"), hook("PostSync", namespace="oms-hooks"), hook("SyncFail")]
+    migration = {"kind": "Job", **job("")}
+    by_hand = {
+        "kind": "CronJob",
+        "metadata": {"name": "oms-return-to-active"},
+        "spec": {"suspend": True, "jobTemplate": {"spec": job("")["spec"]}},
+    }
+    jobs = jobs_in([by_hand, migration, *hooks])
+    assert [(found["metadata"]["namespace"], found["metadata"]["name"]) for found in jobs] == [
+        ("trading", "oms-PreSync"),
+        ("oms-hooks", "oms-PostSync"),
+        ("trading", "oms-SyncFail"),
+        ("trading", "oms-return-to-active"),
+    ]
+    assert jobs[-1]["spec"] == migration["spec"]
+
+
+def test_a_phase_without_a_hook_is_said() -> None:
+    """A rehearsal without its page would prove the wrong thing."""
+    with pytest.raises(ManifestError, match="no Job in it is a SyncFail hook"):
+        jobs_in([hook("PreSync,PostSync")])
+
+
+def test_a_token_of_the_cluster_is_left_out() -> None:
+    """There is no Kubernetes API here; the Secrets beside the token are mounted."""
+    manifest = with_secret(job(""), optional=False)
+    sources = manifest["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"]
+    sources.append({"serviceAccountToken": {"path": "token"}})
+    assert pod_of(manifest, oms={"TOKEN": "s3cret"}).files == {"/etc/hooks": {"OMS_TOKEN": "s3cret"}}
 
 
 def test_a_directory_that_cannot_be_rendered_is_said(tmp_path: Path) -> None:
