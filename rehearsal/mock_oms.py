@@ -55,6 +55,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from socketserver import TCPServer
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
@@ -814,6 +815,12 @@ def main() -> int:
         "--token",
         default=os.environ.get("MOCK_OMS_TOKEN") or None,
         help="bearer token of /admin/mode (MOCK_OMS_TOKEN, which no process list shows; without it nobody needs one)",
+    )
+    command.add_argument(
+        "--token-file",
+        dest="token",
+        type=lambda path: Path(path).read_text().strip(),
+        help="the same from a file",
     )
     command.add_argument(
         "--version-name", dest="version", default="1", help="the version that it tells (%(default)s)"
