@@ -2,76 +2,108 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.hostile.answers import CLAIM, NOT_YET_STATUS, STRANGE, UNREADABLE
-from tests.hostile.environment import BRIEF, given
+from tests.hostile.answers import CLAIM, LIARS, STRANGE, UNREADABLE
+from tests.hostile.environment import BRIEF, PATIENT, given
 from tests.hostile.oms import HEALTH, MODE, SWITCH, Oms
 from tests.hostile.peer import Connection, Peer, Request, in_turn, reply
 from tests.hostile.process import run
-from tests.hostile.scene import Played, scenes
+from tests.hostile.scene import Crowd, Played, crowd, scenes
 
 if TYPE_CHECKING:
     from tests.hostile.peer import Behaviour
     from tests.hostile.scene import Play, Scene
 
 
-def standby_where_mode(behaviour: Behaviour) -> Played:
-    """Play presync-standby where every look at the mode meets this."""
-    oms = Oms()
-    with Peer(oms.answers(mode=behaviour)) as peer:
-        return Played(run("presync-standby", given(peer, times=BRIEF), within=2), peer, oms)
-
-
-@pytest.mark.parametrize("scene", scenes(standby_where_mode, UNREADABLE | NOT_YET_STATUS))
-def test_what_cannot_be_read_is_waited_for(scene: Scene, play: Play) -> None:
+@pytest.mark.parametrize(
+    "scene",
+    [
+        pytest.param(
+            partial(crowd, "presync-standby", table, lambda oms, behaviour: oms.answers(mode=behaviour)),
+            id=name,
+        )
+        for name, table in UNREADABLE.items()
+    ],
+)
+def test_what_cannot_be_read_is_waited_for(scene: Callable[[], Crowd], play: Play) -> None:
     """Without a mode document nothing is sent, and the time runs out."""
-    ending, peer, _ = play(scene)
-    assert (ending.code, peer.asked(SWITCH)) == (3, [])
-    assert peer.asked(MODE) == peer.requests
+    played = play(scene)
+    assert played.ending.code == 3
+    assert [name for name in played.peers if played.last_seen(name)["mode"] != "unreadable"] == []
+    assert [name for name, peer in played.peers.items() if peer.requests != peer.asked(MODE)] == []
+    assert [name for name, peer in played.peers.items() if not peer.connections] == []
 
 
-@pytest.mark.parametrize("scene", scenes(standby_where_mode, STRANGE))
-def test_a_strange_mode_is_not_standby(scene: Scene, play: Play) -> None:
+@pytest.mark.parametrize(
+    "scene",
+    [
+        pytest.param(
+            partial(crowd, "presync-standby", {name: behaviour}, lambda oms, told: oms.answers(mode=told)),
+            id=name,
+        )
+        for name, behaviour in STRANGE.items()
+    ],
+)
+def test_a_strange_mode_is_not_standby(scene: Callable[[], Crowd], play: Play) -> None:
     """What does not say standby confirms none, and what does not say active confirms no undo."""
-    ending, peer, _ = play(scene)
-    assert ending.code == (4 if peer.asked(SWITCH) else 3)
+    played = play(scene)
+    assert played.ending.code == (4 if any(peer.asked(SWITCH) for peer in played.peers.values()) else 3)
 
 
-LIARS = {
-    name: (UNREADABLE | NOT_YET_STATUS)[name]
+@pytest.mark.parametrize(
+    "scene",
+    [
+        pytest.param(
+            partial(
+                crowd,
+                "postsync-verify",
+                table,
+                lambda oms, behaviour: oms.answers(health=behaviour),
+                mode="standby",
+            ),
+            id=name,
+        )
+        for name, table in UNREADABLE.items()
+        if name in {"endless", "large"}
+    ],
+)
+def test_what_cannot_be_read_is_not_healthy(scene: Callable[[], Crowd], play: Play) -> None:
+    """Without a healthy document nothing is returned to trading, and the time runs out."""
+    played = play(scene)
+    assert played.ending.code == 3
+    assert [name for name, peer in played.peers.items() if peer.asked(SWITCH)] == []
+    assert [name for name, peer in played.peers.items() if not peer.asked(HEALTH)] == []
+
+
+STRANGE_HEALTH = {
+    name: STRANGE[name]
     for name in (
-        "stops one byte short",
-        "one byte too many",
-        "a reset in the body",
-        "an end before the last chunk",
-        "a bare document",
-        "two lengths",
-        "two documents",
-        "a name twice",
-        "status 404",
-        "status 503",
-        "a redirect by 307",
+        "an array",
+        "a word",
+        "words in capitals",
+        "lists where words belong",
+        "true where words belong",
     )
 }
 
 
-def verification_where_health(behaviour: Behaviour) -> Played:
-    """Play postsync-verify where every look at the health meets this."""
+def verification_claimed_by(liar: Behaviour) -> Played:
+    """Play postsync-verify where every look at the health is answered by a liar."""
     oms = Oms(mode="standby")
-    with Peer(oms.answers(health=behaviour)) as peer:
+    with Peer(oms.answers(health=liar)) as peer:
         return Played(run("postsync-verify", given(peer, times=BRIEF), within=2), peer, oms)
 
 
-@pytest.mark.parametrize("scene", scenes(verification_where_health, LIARS | STRANGE))
-def test_what_cannot_be_read_is_not_healthy(scene: Scene, play: Play) -> None:
-    """Without a healthy document nothing is returned to trading, and the time runs out."""
-    ending, peer, oms = play(scene)
-    assert (ending.code, peer.asked(SWITCH), oms.mode) == (3, [], "standby")
-    assert peer.asked(HEALTH)
+@pytest.mark.parametrize("scene", scenes(verification_claimed_by, {**LIARS, **STRANGE_HEALTH}))
+def test_a_claim_of_health_verifies_nothing(scene: Scene, play: Play) -> None:
+    """A target that is not healthy in so many words, in a document, stays in standby."""
+    ending, _, oms = play(scene)
+    assert (ending.code, oms.modes_told) == (3, [])
 
 
 def standby_claimed_by(liar: Behaviour) -> Played:
@@ -107,19 +139,20 @@ def test_an_answer_that_nobody_asked_for_is_none(scene: Scene, play: Play) -> No
     assert (ending.code, oms.mode) == (3, "active")
 
 
-def standby_through(blip: Behaviour) -> Played:
-    """Play presync-standby where the first look and one after the switch meet a blip."""
-    oms = Oms()
-    mode = in_turn(blip, oms.read_mode, blip, oms.read_mode)
-    with Peer(oms.answers(mode=mode)) as peer:
-        return Played(run("presync-standby", given(peer), within=10), peer, oms)
+def through(oms: Oms, blip: Behaviour) -> Behaviour:
+    """Answer as an OMS does, but for the first look and one after the switch."""
+    return oms.answers(mode=in_turn(blip, oms.read_mode, blip, oms.read_mode))
 
 
-@pytest.mark.parametrize("scene", scenes(standby_through, LIARS))
-def test_a_blip_is_asked_again(scene: Scene, play: Play) -> None:
+@pytest.mark.parametrize(
+    "scene",
+    [pytest.param(partial(crowd, "presync-standby", LIARS, through, times=PATIENT), id="all at once")],
+)
+def test_a_blip_is_asked_again(scene: Callable[[], Crowd], play: Play) -> None:
     """What passes costs nothing but time."""
-    ending, _, oms = play(scene)
-    assert (ending.code, oms.mode) == (0, "standby")
+    played = play(scene)
+    assert played.ending.code == 0
+    assert {oms.mode for oms in played.all_oms.values()} == {"standby"}
 
 
 def standby_told_by(body: bytes, *headers: tuple[str, str]) -> Played:
