@@ -63,10 +63,10 @@ class Authorities:
         self.trusted.configure_trust(context)
         return context
 
-    def client_files(self, *, password: bytes | None = None) -> tuple[Path, Path]:
+    def client_files(self, folder: Path, *, password: bytes | None = None) -> tuple[Path, Path]:
         """Write a client's certificate and its key, encrypted when there is a password; return their paths."""
         issued = self.trusted.issue_cert("client.test")
-        certificate, key = self.folder / "client.pem", self.folder / "client.key"
+        certificate, key = folder / "client.pem", folder / "client.key"
         certificate.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
         key.write_bytes(issued.private_key_pem.bytes())
         if password:

@@ -144,7 +144,7 @@ class Peer:
         self.behaviour = behaviour
         self.connections = 0
         self.failed_handshakes = 0
-        self._tls = tls
+        self.tls = tls
         self._greeting = greeting
         self._requests: list[Request] = []
         self._changed = threading.Condition()
@@ -179,7 +179,7 @@ class Peer:
     @property
     def url(self) -> str:
         """Scheme, host and port."""
-        return f"{'https' if self._tls else 'http'}://{self.address}"
+        return f"{'https' if self.tls else 'http'}://{self.address}"
 
     @property
     def requests(self) -> list[Request]:
@@ -244,8 +244,8 @@ class Peer:
         try:
             if self._greeting:
                 self._greeting(connection)
-            if self._tls:
-                self._begin_tls(connection, self._tls)
+            if self.tls:
+                self._begin_tls(connection, self.tls)
             while True:
                 request = connection.read_request()
                 self._remember(request)
