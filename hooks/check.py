@@ -7,14 +7,13 @@ nobody is paged.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hooks import strict_json
 from hooks.attempt import Failure
 from hooks.expression import Expression
-from hooks.log import logger
+from hooks.log import logger, on_terminal
 from hooks.oms.fleet import Fleet
 from hooks.oms.target import Target
 from hooks.redaction import redact
@@ -99,7 +98,7 @@ def _verdict(findings: list[Finding]) -> Verdict:
 
 def _tell(findings: list[Finding]) -> None:
     """Print a table on a terminal, log lines elsewhere."""
-    if not sys.stdout.isatty():
+    if not on_terminal():
         for finding in findings:
             cause = finding.cause.name.lower() if finding.cause else None
             logger().info(

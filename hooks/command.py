@@ -127,6 +127,6 @@ def _version() -> str:
 
 def _leave(code: int) -> NoReturn:
     """End the process at once: a thread in which a look-up hangs would be waited for."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(*log.CLOSED):
         sys.stdout.flush()
     os._exit(code)

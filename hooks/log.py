@@ -23,11 +23,23 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)
 _C1_IN_JSON = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
+# What writing to a standard output raises that is full, or was closed before or after we began.
+CLOSED = (OSError, ValueError, AttributeError)
+
+
+def on_terminal() -> bool:
+    """Whether a person reads standard output."""
+    try:
+        return sys.stdout.isatty()
+    except CLOSED:
+        return False
+
+
 class _Stdout:
     """Standard output that may be closed or full: what cannot be written must not cost a page."""
 
     def msg(self, message: str) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(*CLOSED):
             # A lone surrogate cannot be encoded; as \\udXXX it is valid JSON.
             sys.stdout.buffer.write((message + "\n").encode("utf-8", "backslashreplace"))
             sys.stdout.buffer.flush()
@@ -45,7 +57,9 @@ def _json(event: EventDict, **_: Any) -> str:
 
 
 def _without_control_characters(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    return {name: visible(value) for name, value in event.items()}
+    traceback = "\n".join(map(visible, event.pop("exception", "").split("\n")))
+    shown = {name: visible(value) for name, value in event.items()}
+    return shown | {"exception": traceback} if traceback else shown
 
 
 def visible(value: Any) -> Any:
@@ -74,10 +88,12 @@ def _tracebacks() -> structlog.typing.Processor:
 def _renderer(log_format: Literal["json", "console"]) -> list[structlog.typing.Processor]:
     if log_format == "console":
         plain = structlog.dev.plain_traceback
+        traceback = structlog.processors.format_exc_info  # before what it says is redacted
         return [
+            traceback,
             _redact,
             _without_control_characters,
-            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=plain),
+            structlog.dev.ConsoleRenderer(colors=on_terminal(), exception_formatter=plain),
         ]
     return [_tracebacks(), _redact, structlog.processors.JSONRenderer(_json)]
 
@@ -90,7 +106,7 @@ def configure(
     began: float,
 ) -> None:
     """Set up the one log of the process; `elapsed_seconds` counts from `began`, a monotonic time."""
-    terminal = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
+    terminal = log_format == "console" or (log_format == "auto" and on_terminal())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

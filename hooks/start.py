@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 from importlib import import_module
 
 signals_before_the_loop: list[int] = []
@@ -17,8 +16,6 @@ signals_before_the_loop: list[int] = []
 
 def _run(module: str) -> None:
     gc.disable()
-    if sys.stdout is None:  # it was closed before we began: what nobody can read must not change the ending
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     # Looking for plugins of pydantic reads the metadata of every package: 6 ms for none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     for number in (signal.SIGTERM, signal.SIGINT):
