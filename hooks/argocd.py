@@ -7,6 +7,7 @@ While SyncFail hooks run the operation is still `Running` and its message says n
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -60,23 +61,35 @@ class Reading:
 
 async def read_operation(settings: Alert, deadline: Deadline) -> Reading:
     """Ask for the Application until it names a failed resource; what goes wrong is told, never raised."""
-    token_file = settings.service_account_dir / "token"
-    if not token_file.exists():
-        return Reading()
     try:
-        peer = _api(settings, token_file.read_text().strip())
+        token = _read_file(settings, "token")
+        return Reading() if token is None else await _asked(settings, _api(settings, token), deadline)
     except (OSError, ValueError) as error:
         return Reading(problem=f"the Application cannot be asked for: {error}")
+
+
+async def _asked(settings: Alert, peer: Peer, deadline: Deadline) -> Reading:
     reading = Reading(problem="the Application was not asked for")
-    async for _ in Rounds(_POLL_SECONDS, deadline):
-        outcome = await peer.ask("GET", _path(settings), within=deadline.remaining)
-        latest = _read(outcome)
-        if latest.operation is not None or reading.operation is None:
-            reading = latest
-        if (reading.operation and reading.operation.failed) or classify.read(outcome) is Next.REFUSED:
-            break
-    await peer.aclose()
+    async with aclosing(peer):
+        async for _ in Rounds(_POLL_SECONDS, deadline):
+            outcome = await peer.ask("GET", _path(settings), within=deadline.remaining)
+            latest = _read(outcome)
+            cut_short = deadline.passed and not isinstance(outcome, Answer)
+            if latest.operation is not None or (reading.operation is None and not cut_short):
+                reading = latest
+            if (reading.operation and reading.operation.failed) or classify.read(outcome) is Next.REFUSED:
+                break
     return reading
+
+
+def _read_file(settings: Alert, name: str) -> str | None:
+    """Return a file of the service account, None where there is none; raises ValueError when it cannot be read."""
+    try:
+        return (settings.service_account_dir / name).read_text().strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ValueError(f"{name} of the service account cannot be read: {error.strerror}") from None
 
 
 def _api(settings: Alert, token: str) -> Peer:
@@ -86,7 +99,10 @@ def _api(settings: Alert, token: str) -> Peer:
         raise ValueError("the service account's token is not one")
     redaction.hide(token)
     trust = no_trust()
-    trust.load_verify_locations(cafile=settings.service_account_dir / "ca.crt")
+    authority = _read_file(settings, "ca.crt")
+    if authority is None:
+        raise ValueError("ca.crt of the service account is missing")
+    trust.load_verify_locations(cadata=authority)
     host = settings.kubernetes_service_host
     return Peer(
         f"https://{f'[{host}]' if ':' in host else host}:{settings.kubernetes_service_port}",
@@ -105,12 +121,19 @@ def _path(settings: Alert) -> str:
 def _read(outcome: Outcome) -> Reading:
     if not isinstance(outcome, Answer):
         return Reading(problem=f"the Application cannot be read: {outcome}")
-    if not outcome.ok or outcome.fault:
-        return Reading(problem=f"the Application cannot be read: {outcome.fault or f'answered {outcome}'}")
     try:
-        application = strict_json.parse(outcome.body)
+        document = None if outcome.fault else strict_json.parse(outcome.body)
     except ValueError as error:
-        return Reading(problem=f"the Application cannot be read: {error}")
+        return Reading(problem=f"the Application cannot be read: answered {outcome} ({error})")
+    if outcome.ok and not outcome.fault:
+        return _reading_of(document)
+    # A Status object says in `message` what kubectl would say.
+    said = _text(_at(document, "message")) or outcome.fault
+    told = f"{outcome.status} {said}" if said else str(outcome)
+    return Reading(problem=f"the Application cannot be read: answered {told}")
+
+
+def _reading_of(application: Any) -> Reading:
     state = _at(application, "status", "operationState")
     if not isinstance(state, dict):
         return Reading(problem="the Application tells of no operation")
@@ -130,12 +153,12 @@ def _operation(state: dict[str, Any]) -> Operation:
         furthest_phase=max(phases, key=_PHASES.index, default=None),
         failed=tuple(_failed(resource) for resource in resources if _has_failed(resource)),
         initiated_by=user or ("automated sync" if automated else None),
-        retries=retries if isinstance(retries, int) else 0,
+        retries=retries if isinstance(retries, int) and not isinstance(retries, bool) else 0,
     )
 
 
 def _has_failed(resource: dict[str, Any]) -> bool:
-    failed = resource.get("hookPhase") in {"Failed", "Error"} or resource.get("status") == "SyncFailed"
+    failed = _text(resource.get("hookPhase")) in {"Failed", "Error"} or resource.get("status") == "SyncFailed"
     return failed and _phase(resource) != "SyncFail"
 
 

@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -89,8 +89,14 @@ class Peer:
         seconds: float,
         max_body_bytes: int,
     ) -> None:
-        """Speak to `origin` (scheme, host and port); `tls_name` is the name that its certificate must bear."""
-        self._origin = httpx.URL(origin)
+        """Speak to `origin` (scheme, host and port); `tls_name` is the name that its certificate must bear.
+
+        Raises ValueError when the origin is no address.
+        """
+        try:
+            self._origin = httpx.URL(origin)
+        except httpx.InvalidURL as error:
+            raise ValueError(str(error)) from None
         self._urls: dict[str, httpx.URL] = {}  # few paths, asked again and again
         self._headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
         self._extensions = {"sni_hostname": tls_name} if tls_name else {}
@@ -110,11 +116,11 @@ class Peer:
         *,
         body: str | None = None,
         within: float,
-        status_decides: bool = False,
+        decisive: Container[int] = (),
     ) -> Outcome:
         """Send one request, bounded as a whole by the peer's time-out and by `within`, in seconds.
 
-        With `status_decides` the body of a 2xx is not waited for: it may be anything.
+        Of an answer with a `decisive` status the body is not waited for: it may be anything.
         """
         bound = max(0.0, min(self._seconds, within))
         sending = _Sending()
@@ -126,7 +132,7 @@ class Peer:
             async with asyncio.timeout(bound):
                 response = await self._transport.handle_async_request(request)
                 async with aclosing(response):
-                    if not (status_decides and response.is_success):
+                    if response.status_code not in decisive:
                         fault = await self._read(response, text)
         except TimeoutError:
             fault = f"not answered within {bound:.3g} s"

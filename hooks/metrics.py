@@ -7,11 +7,12 @@ peer says.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -40,10 +41,11 @@ class TargetMetrics:
 class Metrics(Collector):
     """What Prometheus is told. The loop writes it, the serving thread reads it."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_round_within: float) -> None:
+        """Count the loop as turning for so many seconds before its first round has ended."""
         self.registry = CollectorRegistry()
         self._targets: tuple[TargetMetrics, ...] = ()
-        self._turns_until = time.monotonic()
+        self._turns_until = time.monotonic() + first_round_within
         self._pages = Counter(
             "standby_watchdog_pages",
             "Attempts to deliver a page or its repetition.",
@@ -91,6 +93,20 @@ class Metrics(Collector):
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    request_queue_size = 128
+
+    def server_bind(self) -> None:
+        """Bind without asking DNS for a name of ours, which http.server would do."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "standby-watchdog", self.server_address[1]
+        self.setup_environ()
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing: a client that resets or falls silent is its own affair."""
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Handler(WSGIRequestHandler):
@@ -100,8 +116,11 @@ class _Handler(WSGIRequestHandler):
         """Say nothing: standard output is for log lines."""
 
 
-def serve(metrics: Metrics, listen: str) -> None:
-    """Serve in the background, on HOST:PORT; raises OSError when that cannot be listened on."""
+def serve(metrics: Metrics, listen: str) -> WSGIServer:
+    """Serve in the background, on HOST:PORT, and return the server.
+
+    Raises OSError when that cannot be listened on.
+    """
     host, _, port = listen.rpartition(":")
     tell_metrics = make_wsgi_app(metrics.registry)
 
@@ -114,12 +133,11 @@ def serve(metrics: Metrics, listen: str) -> None:
             status, body = "200 OK", b"the loop turns\n"
         else:
             status, body = "503 Service Unavailable", b"the loop does not turn\n"
-        start_response(
-            status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
-        )
+        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+        start_response(status, headers)
         return [body]
 
-    server = make_server(
-        host.strip("[]"), int(port), application, server_class=_Server, handler_class=_Handler
-    )
+    kind = _Server6 if ":" in host else _Server
+    server = make_server(host.strip("[]"), int(port), application, server_class=kind, handler_class=_Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server

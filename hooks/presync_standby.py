@@ -86,14 +86,21 @@ class Crossing:
         }
         if verdict := self._foreign(steps):
             return verdict
-        if self._fleet.problem is None and all(
-            step in {Step.CONFIRMED, Step.HELD} for step in steps.values()
-        ):
+        if self._fleet.problem is None and all(step in self._good_enough for step in steps.values()):
             return Verdict(None, f"every target is in standby: {self._fleet}")
         if not self._may_begin(looks):
             return None
         asking = [target for target, step in steps.items() if step is Step.ASK and self._is_guarded(target)]
         return await self._ask({target: looks[target] for target in asking}, deadline)
+
+    @property
+    def _good_enough(self) -> set[Step]:
+        """What every target must have reached; another's standby counts where we may proceed beside it."""
+        return (
+            {Step.CONFIRMED, Step.HELD}
+            if self._settings.standby_if_foreign == "proceed"
+            else {Step.CONFIRMED}
+        )
 
     def _may_begin(self, looks: Mapping[Target, Look]) -> bool:
         """Whether requests may go out: the first ones not before every target could be read.

@@ -37,13 +37,14 @@ _SLACK_OF_A_ROUND = 10.0
 async def decide(given: Watch, stop: asyncio.Event) -> Verdict:
     """Watch until SIGTERM."""
     gc.enable()  # this one lives long enough for cycles to matter
-    metrics = Metrics()
+    metrics = Metrics(_longest_round(given))
     try:
-        serve(metrics, given.watch_listen)
+        server = serve(metrics, given.watch_listen)
     except OSError as error:
         return Verdict(
             Cause.MISCONFIGURED, f"WATCH_LISTEN: {given.watch_listen} cannot be listened on: {error.strerror}"
         )
+    logger().info("watching", listen=given.watch_listen, port=server.server_port)
     watchdog = Watchdog(given, metrics)
     try:
         await unless_stopped(stop, watchdog.run())
@@ -108,11 +109,8 @@ class Watchdog:
                 beacon.want(is_open=wanted is Wanted.OPEN)
         if seen:
             self._forget_all_but(seen)
-        within = (
-            self._given.watch_poll_seconds + 4 * self._given.oms_attempt_timeout_seconds + _SLACK_OF_A_ROUND
-        )
         told = tuple(self._metrics_of(label, of) for label, of in seen.items())
-        self._metrics.note_round(told, next_within=within)
+        self._metrics.note_round(told, next_within=_longest_round(self._given))
 
     def _seen(self, label: str, look: Look) -> Seen:
         if look.mode is None:
@@ -180,6 +178,11 @@ class Watchdog:
         }
         summary = f"{page.application}: {what}; {modes_in_words(self.fleet.targets)}{problem}"
         return replace(page, summary=summary, details=told, links=links(self._given))
+
+
+def _longest_round(given: Watch) -> float:
+    """Return how many seconds may pass from one round's end to the next one's, whatever hangs."""
+    return given.watch_poll_seconds + 4 * given.oms_attempt_timeout_seconds + _SLACK_OF_A_ROUND
 
 
 def _owner_in_words(names: Ownership, owner: str | None) -> str:

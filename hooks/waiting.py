@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
@@ -16,6 +17,8 @@ T = TypeVar("T")
 _JITTER = 0.1
 _NEARLY_AT_ONCE = 0.01
 _LEAST_TIME_FOR_AN_ATTEMPT = 0.05
+_NO_TIME = 0.001
+_LONGEST_PAUSE_WITHOUT_END = 60.0
 
 
 def now() -> float:
@@ -37,7 +40,8 @@ class Deadline:
 
     @property
     def passed(self) -> bool:
-        return now() >= self.at
+        """Whether there is no time left in which anything could be done."""
+        return self.remaining < _NO_TIME
 
 
 class StoppedError(Exception):
@@ -110,7 +114,7 @@ async def again(
     """Try until the outcome is enough or the deadline has passed; return the last outcome.
 
     Between two tries: exponential back-off with jitter, or the longer pause that the outcome asks for, but
-    never so long that no attempt is left.
+    never so long that no attempt is left; where there is no end, a minute at most.
     """
     import tenacity  # noqa: PLC0415  # a command that neither pages nor is refused needs none of it
 
@@ -120,6 +124,8 @@ async def again(
         assert state.outcome is not None  # noqa: S101
         wanted = max(backoff(state), asked_pause(state.outcome.result()))
         left = deadline.remaining
+        if math.isinf(left):
+            return min(wanted, _LONGEST_PAUSE_WITHOUT_END)
         return max(0.0, min(wanted, left - min(longest_attempt, left / 2)))
 
     return await tenacity.AsyncRetrying(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from hooks import classify, strict_json
-from hooks.attempt import Outcome, Peer, no_trust, system_trust
+from hooks.attempt import Failure, NoAnswer, Outcome, Peer, no_trust, system_trust
 from hooks.log import logger
 from hooks.oms.addresses import Address
 from hooks.oms.documents import Documents, HealthLook, Look
@@ -49,8 +49,9 @@ class Target:
         outcome = await self._peer.ask("GET", self._base_path + self._settings.oms_mode_path, within=within)
         look = self._documents.mode(asked_at, outcome)
         self._mode_quiet_until = _quiet_until(outcome)
-        self._tell_mode(look)
-        self.mode = look
+        if not self._was_cut_short(outcome, within):
+            self._tell_mode(look)
+            self.mode = look
         return look
 
     async def read_health(self, within: float) -> HealthLook:
@@ -60,15 +61,16 @@ class Target:
         outcome = await self._peer.ask("GET", self._base_path + self._settings.oms_health_path, within=within)
         look = self._documents.health(outcome)
         self._health_quiet_until = _quiet_until(outcome)
-        self._tell_health(look)
-        self.health = look
+        if not self._was_cut_short(outcome, within):
+            self._tell_health(look)
+            self.health = look
         return look
 
     async def switch(self, body: str, within: float) -> Outcome:
         """Send one request for another mode."""
         path = self._base_path + self._settings.oms_switch_path
         outcome = await self._peer.ask(
-            self._settings.oms_switch_method, path, body=body, within=within, status_decides=True
+            self._settings.oms_switch_method, path, body=body, within=within, decisive=range(200, 300)
         )
         done = classify.switch(outcome) is classify.Next.DONE
         (self._log.info if done else self._log.warning)(
@@ -106,6 +108,11 @@ class Target:
 
     async def aclose(self) -> None:
         await self._peer.aclose()
+
+    def _was_cut_short(self, outcome: Outcome, within: float) -> bool:
+        """Whether it was our deadline that ended the attempt: then what was seen before says more."""
+        timed_out = isinstance(outcome, NoAnswer) and outcome.failure is Failure.TIMED_OUT
+        return timed_out and within < self._settings.oms_attempt_timeout_seconds and self.mode is not None
 
     def _tell_mode(self, look: Look) -> None:
         before = self.mode

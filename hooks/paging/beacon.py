@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from hooks.log import logger
 from hooks.paging.delivery import PAGERDUTY, Delivery, Endurance, close
 from hooks.paging.incident import Page
 from hooks.settings import Watch
+
+_PAUSE_AFTER_A_BUG = 30.0
 
 
 class Beacon:
@@ -47,26 +50,37 @@ class Beacon:
             await self._changed.wait()
             self._changed.clear()
             self._is_settled = False
-            await self._unless_changed(self._keep_open() if self._is_open else self._close())
+            await self._unless_changed(self._keep_open() if self._is_open else self._keep_closed())
 
     async def _keep_open(self) -> None:
         while True:
             given = self._given()
             endurance = Endurance(fallback_at_once=self._fallback_was_told)
             delivery = Delivery(given, self._page(), endurance, hurry=asyncio.Event(), counted=self._counted)
-            try:
-                # While PagerDuty is tried without end, who was told instead is told again in time.
-                async with asyncio.timeout(given.watch_repeat_seconds):
-                    await delivery.run()
-            except TimeoutError:
-                continue
-            finally:
-                self._fallback_was_told |= any(receiver != PAGERDUTY for receiver in delivery.told)
-            self._is_settled = True
-            await asyncio.sleep(given.watch_repeat_seconds)
+            ended = await self._delivered(delivery, given.watch_repeat_seconds)
+            self._fallback_was_told |= any(receiver != PAGERDUTY for receiver in delivery.told)
+            self._is_settled = PAGERDUTY in delivery.told
+            if ended:
+                await asyncio.sleep(given.watch_repeat_seconds if delivery.told else _PAUSE_AFTER_A_BUG)
 
-    async def _close(self) -> None:
-        await close(self._given(), self._page(), webhooks_were_told=self._fallback_was_told)
+    async def _delivered(self, delivery: Delivery, repeat_seconds: float) -> bool:
+        """Deliver a page; end early, with False, when who was told in place of PagerDuty is to be told again."""
+        delivering = asyncio.ensure_future(delivery.run())
+        try:
+            while not delivering.done():
+                await asyncio.wait({delivering}, timeout=repeat_seconds)
+                if delivery.told:
+                    break
+            return delivering.done()
+        finally:
+            delivering.cancel()
+            await asyncio.wait({delivering})
+
+    async def _keep_closed(self) -> None:
+        while True:
+            if await close(self._given(), self._page(), webhooks_were_told=self._fallback_was_told):
+                break
+            await asyncio.sleep(_PAUSE_AFTER_A_BUG)
         self._is_settled = True
         self._fallback_was_told = False
 
@@ -75,6 +89,10 @@ class Beacon:
         changing = asyncio.ensure_future(self._changed.wait())
         try:
             await asyncio.wait({task, changing}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done() and (broken := task.exception()):
+                logger().error("incident_broke", exc_info=broken)
+                await asyncio.sleep(_PAUSE_AFTER_A_BUG)
+                self._changed.set()
         finally:
             task.cancel()
             changing.cancel()

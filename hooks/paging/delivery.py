@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from hooks import classify
@@ -88,25 +89,25 @@ class Delivery:
         await self._somebody_was_told.wait()
 
     async def _page_pagerduty(self) -> None:
-        if self._settings.pagerduty_routing_key is None:
+        key = self._settings.pagerduty_routing_key
+        if key is None:
             return
-        pagerduty = PagerDuty(self._settings, self._settings.pagerduty_routing_key.get_secret_value())
+        async with aclosing(PagerDuty(self._settings, key.get_secret_value())) as pagerduty:
 
-        async def attempt() -> Outcome:
-            minimal = self._answers_400 > 0
-            outcome = await pagerduty.trigger(self._page, self._deadline.remaining, minimal=minimal)
-            self._note_answer_of_pagerduty(outcome)
-            if self._answers_400 == 1 and not minimal:
-                outcome = await pagerduty.trigger(self._page, self._deadline.remaining, minimal=True)
+            async def attempt() -> Outcome:
+                minimal = self._answers_400 > 0
+                outcome = await pagerduty.trigger(self._page, self._deadline.remaining, minimal=minimal)
                 self._note_answer_of_pagerduty(outcome)
-            return outcome
+                if self._answers_400 == 1 and not minimal:
+                    outcome = await pagerduty.trigger(self._page, self._deadline.remaining, minimal=True)
+                    self._note_answer_of_pagerduty(outcome)
+                return outcome
 
-        def enough(outcome: Outcome) -> bool:
-            hopeless = self._endurance.second_400_ends and self._answers_400 > 1
-            return classify.page(outcome) is Next.DONE or hopeless
+            def enough(outcome: Outcome) -> bool:
+                hopeless = self._endurance.second_400_ends and self._answers_400 > 1
+                return classify.page(outcome) is Next.DONE or hopeless
 
-        await _until(attempt, enough, self._deadline, pagerduty.longest_attempt, self._pause)
-        await pagerduty.aclose()
+            await _until(attempt, enough, self._deadline, pagerduty.longest_attempt, self._pause)
 
     def _note_answer_of_pagerduty(self, outcome: Outcome) -> None:
         following = classify.page(outcome)
@@ -130,15 +131,14 @@ class Delivery:
         return wanted if wanted < whole else whole / 2
 
     async def _tell(self, label: str, url: str) -> None:
-        fallback = Fallback(self._settings, url)
+        async with aclosing(Fallback(self._settings, url)) as fallback:
 
-        async def attempt() -> Outcome:
-            outcome = await fallback.tell(self._page, self._deadline.remaining)
-            self._note(label, outcome, delivered=classify.fallback(outcome) is Next.DONE)
-            return outcome
+            async def attempt() -> Outcome:
+                outcome = await fallback.tell(self._page, self._deadline.remaining)
+                self._note(label, outcome, delivered=_fallback_was_told(outcome))
+                return outcome
 
-        await _until(attempt, _fallback_was_told, self._deadline, fallback.longest_attempt, self._pause)
-        await fallback.aclose()
+            await _until(attempt, _fallback_was_told, self._deadline, fallback.longest_attempt, self._pause)
 
     async def _pause(self, seconds: float) -> None:
         if self._hurry.is_set():
@@ -185,8 +185,8 @@ def _fallback_was_told(outcome: Outcome) -> bool:
 
 async def close(
     settings: Incident, page: Page, *, seconds: float = math.inf, webhooks_were_told: bool = False
-) -> None:
-    """Close an incident where it was opened, for so many seconds, or until that is done.
+) -> bool:
+    """Close an incident where it was opened, for so many seconds, or until that is done; return whether it is.
 
     An Alertmanager is told in any case; a webhook only that what it was told is over.
     """
@@ -195,42 +195,51 @@ async def close(
     if webhooks_were_told or settings.alert_fallback_format == "alertmanager":
         urls = labelled(settings).items()
         closing |= {label: _close_at_fallback(settings, page, url, deadline) for label, url in urls}
-    results = await asyncio.gather(*closing.values(), return_exceptions=True)
-    for receiver, result in zip(closing, results, strict=True):
-        if isinstance(result, Exception):
-            told = f"{type(result).__name__}: {result}"
-        elif result is None or isinstance(result, BaseException):
-            continue
-        else:
-            told = str(result)
-        done = isinstance(result, Answer) and result.ok
-        (logger().info if done else logger().warning)(
-            "incident_resolved" if done else "incident_not_resolved", receiver=receiver, answer=told
-        )
+    results = await asyncio.gather(*(_closed(receiver, step) for receiver, step in closing.items()))
+    return all(results)
 
 
-async def _close_at_pagerduty(settings: Incident, page: Page, deadline: Deadline) -> Outcome | None:
-    if settings.pagerduty_routing_key is None:
-        return None
-    pagerduty = PagerDuty(settings, settings.pagerduty_routing_key.get_secret_value())
+async def _closed(receiver: str, step: Awaitable[tuple[bool, Outcome]]) -> bool:
+    """Let what breaks on the way to one receiver cost that one alone; tell how it ended."""
+    try:
+        done, outcome = await step
+    except Exception:  # noqa: BLE001  # told in the log; the other ways go on
+        logger().error("closing_broke", receiver=receiver, exc_info=True)
+        return False
+    if done:
+        logger().info("incident_resolved", receiver=receiver, answer=str(outcome))
+    else:
+        logger().warning("incident_not_resolved", receiver=receiver, answer=str(outcome))
+    return done
 
-    async def attempt() -> Outcome:
-        return await pagerduty.resolve(page, deadline.remaining)
 
-    def enough(outcome: Outcome) -> bool:
-        hopeless = math.isfinite(deadline.seconds) and classify.page(outcome) is Next.REFUSED
-        return classify.page(outcome) is Next.DONE or hopeless
+async def _close_at_pagerduty(settings: Incident, page: Page, deadline: Deadline) -> tuple[bool, Outcome]:
+    key = settings.pagerduty_routing_key
+    if key is None:
+        raise AssertionError("unreachable: who has no key opens no incident")
+    async with aclosing(PagerDuty(settings, key.get_secret_value())) as pagerduty:
 
-    return await _until(attempt, enough, deadline, pagerduty.longest_attempt)
+        async def attempt() -> Outcome:
+            return await pagerduty.resolve(page, deadline.remaining)
+
+        def enough(outcome: Outcome) -> bool:
+            hopeless = math.isfinite(deadline.seconds) and classify.page(outcome) is Next.REFUSED
+            return classify.page(outcome) is Next.DONE or hopeless
+
+        outcome = await _until(attempt, enough, deadline, pagerduty.longest_attempt)
+    return classify.page(outcome) is Next.DONE, outcome
 
 
-async def _close_at_fallback(settings: Incident, page: Page, url: str, deadline: Deadline) -> Outcome:
-    fallback = Fallback(settings, url)
+async def _close_at_fallback(
+    settings: Incident, page: Page, url: str, deadline: Deadline
+) -> tuple[bool, Outcome]:
+    async with aclosing(Fallback(settings, url)) as fallback:
 
-    async def attempt() -> Outcome:
-        return await fallback.tell(page, deadline.remaining, ended=True)
+        async def attempt() -> Outcome:
+            return await fallback.tell(page, deadline.remaining, ended=True)
 
-    return await _until(attempt, _fallback_was_told, deadline, fallback.longest_attempt)
+        outcome = await _until(attempt, _fallback_was_told, deadline, fallback.longest_attempt)
+    return _fallback_was_told(outcome), outcome
 
 
 async def _until(

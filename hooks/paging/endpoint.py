@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Container
 from urllib.parse import unquote, urlsplit
 
 from hooks import redaction
@@ -37,10 +38,10 @@ class Endpoint:
             max_body_bytes=_LARGEST_ANSWER,
         )
 
-    async def post(self, body: str, within: float, *, below: str = "") -> Outcome:
-        """Send one document, to the URL's own path or to one below it; the status of a 2xx decides."""
+    async def post(self, body: str, within: float, *, decisive: Container[int], below: str = "") -> Outcome:
+        """Send one document, to the URL's own path or to one below it; a `decisive` status is all that is read."""
         path = self._path.rstrip("/") + below if below else self._path
-        return await self._peer.ask("POST", path, body=body, within=within, status_decides=True)
+        return await self._peer.ask("POST", path, body=body, within=within, decisive=decisive)
 
     async def aclose(self) -> None:
         await self._peer.aclose()

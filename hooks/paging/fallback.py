@@ -10,6 +10,8 @@ from hooks.paging.endpoint import Endpoint
 from hooks.paging.incident import Page
 from hooks.settings import Incident, secret_urls
 
+_ANY_2XX = range(200, 300)
+
 
 class Fallback:
     """One address that is told as well. Several are all told: Alertmanagers do not share their alerts."""
@@ -24,9 +26,11 @@ class Fallback:
         """Tell the page, or its end, once."""
         if self._is_webhook:
             text = f"Over: {page.text()}" if ended else page.text()
-            return await self._endpoint.post(strict_json.dump({"text": text}), within)
+            return await self._endpoint.post(strict_json.dump({"text": text}), within, decisive=_ANY_2XX)
         alerts = [page.alert(datetime.now(UTC), ended=ended)]
-        return await self._endpoint.post(strict_json.dump(alerts), within, below="/api/v2/alerts")
+        return await self._endpoint.post(
+            strict_json.dump(alerts), within, decisive=_ANY_2XX, below="/api/v2/alerts"
+        )
 
     async def aclose(self) -> None:
         await self._endpoint.aclose()

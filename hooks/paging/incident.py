@@ -45,14 +45,13 @@ def application_url(incident: settings.Incident) -> str | None:
     if incident.argocd_url is None or incident.argocd_app_name is None:
         return None
     names = f"{quote(incident.argocd_app_namespace, safe='')}/{quote(incident.argocd_app_name, safe='')}"
-    url = f"{incident.argocd_url.rstrip('/')}/applications/{names}?operation=true"
-    return url if len(url) <= _LONGEST_LINK else None
+    return f"{incident.argocd_url.rstrip('/')}/applications/{names}?operation=true"
 
 
 def links(incident: settings.Paging) -> dict[str, str]:
-    """Return what a page links to: a text and its address."""
+    """Return what a page links to, a text and its address; what nobody could follow is left out."""
     found = {"Application": application_url(incident), "Runbook": incident.alert_runbook_url}
-    return {text: href for text, href in found.items() if href}
+    return {text: href for text, href in found.items() if href and len(href) <= _LONGEST_LINK}
 
 
 @dataclass(frozen=True)

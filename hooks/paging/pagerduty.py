@@ -30,7 +30,7 @@ class PagerDuty:
 
     async def _send(self, event: Mapping[str, Any], within: float) -> Outcome:
         body = strict_json.dump({"routing_key": self._routing_key, **event})
-        return await self._endpoint.post(body, within)
+        return await self._endpoint.post(body, within, decisive={202})
 
     async def aclose(self) -> None:
         await self._endpoint.aclose()
