@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 HOOK = "argocd.argoproj.io/hook"
 WAVE = "argocd.argoproj.io/sync-wave"
+OURS = {"app.kubernetes.io/part-of": "oms-hooks"}
 WARNINGS = {"warning", "error", "critical"}
 # Those that the time line tells from the other side.
 TOLD_BY_THE_OMS = {"switch_not_accepted"}
@@ -32,17 +33,20 @@ NAMESPACE = "trading"
 
 
 def jobs_in(documents: Sequence[Manifest]) -> list[Manifest]:
-    """Pick the hooks, and make the Job that Argo CD's "Create Job" makes of each CronJob.
+    """Pick our hooks, and make the Job that Argo CD's "Create Job" makes of each of our CronJobs.
 
-    Raises ManifestError where a phase has no hook.
+    Any other Job is the application's own and not run here. Raises ManifestError where a phase has no hook.
     """
-    hooks = [document for document in documents if document["kind"] == "Job" and any(_phases(document))]
+    ours = [
+        document for document in documents if OURS.items() <= document["metadata"].get("labels", {}).items()
+    ]
+    hooks = [document for document in ours if document["kind"] == "Job"]
     for phase in ("PreSync", "PostSync", "SyncFail"):
         if not any(phase in _phases(hook) for hook in hooks):
-            raise ManifestError(f"no Job in it is a {phase} hook")
+            raise ManifestError(f"none of our Jobs in it is a {phase} hook")
     by_hand = [
         {"metadata": document["metadata"], "spec": document["spec"]["jobTemplate"]["spec"]}
-        for document in documents
+        for document in ours
         if document["kind"] == "CronJob"
     ]
     return [{**job, "metadata": {"namespace": NAMESPACE, **job["metadata"]}} for job in hooks + by_hand]
@@ -131,12 +135,11 @@ class Sync:
             job.disrupt()
 
     async def run_by_hand(self, *command: str) -> JobEnd:
-        """Create the Job of a command from its CronJob, or without one from the PostSync hook's pod."""
+        """Create the Job of the CronJob that runs this command. Raises ManifestError where there is none."""
         for job in self._jobs:
-            if not any(_phases(job)) and manifests.command(job) == command:
+            if manifests.command(job) == command:
                 return await self._run_job(job)
-        hook = next(job for job in self._jobs if "PostSync" in _phases(job))
-        return await self._run_job(manifests.with_command(hook, f"oms-{command[0]}", command))
+        raise ManifestError(f"no CronJob in it runs {' '.join(command)}")
 
     async def _run_job(self, manifest: Manifest) -> JobEnd:
         """Create one Job and wait for its condition."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 Manifest = dict[str, Any]
 Secrets = dict[str, dict[str, str]]
@@ -59,17 +59,9 @@ def _kubectl() -> str:
 def with_variables(job: Manifest, variables: Mapping[str, str]) -> Manifest:
     """Copy the Job, with these variables set in its environment."""
     changed = copy.deepcopy(job)
-    environment = _container(changed["spec"]["template"])["env"]
+    environment = _container(changed["spec"]["template"]).setdefault("env", [])
     environment[:] = [entry for entry in environment if entry["name"] not in variables]
     environment += [{"name": name, "value": value} for name, value in variables.items()]
-    return changed
-
-
-def with_command(job: Manifest, name: str, command: Iterable[str]) -> Manifest:
-    """Copy the Job, under another name and with another command."""
-    changed = copy.deepcopy(job)
-    changed["metadata"]["name"] = name
-    _container(changed["spec"]["template"])["command"] = list(command)
     return changed
 
 
@@ -81,7 +73,7 @@ def command(job: Manifest) -> tuple[str, ...]:
 
 def variable(job: Manifest, name: str) -> str | None:
     """Read the literal value of a variable, if it has one."""
-    entries = _container(job["spec"]["template"])["env"]
+    entries = _container(job["spec"]["template"]).get("env", ())
     return next((entry.get("value") for entry in entries if entry["name"] == name), None)
 
 

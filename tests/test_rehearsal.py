@@ -125,7 +125,7 @@ def test_manifests_without_hooks_are_none(tmp_path: Path) -> None:
     (tmp_path / "kustomization.yaml").write_text('{"configMapGenerator": [{"name": "no-job"}]}')
     played = rehearse("--manifests", str(tmp_path), directory=tmp_path)
     assert (played.returncode, played.stdout) == (2, "")
-    assert played.stderr == f"{tmp_path}: no Job in it is a PreSync hook\n"
+    assert played.stderr == f"{tmp_path}: none of our Jobs in it is a PreSync hook\n"
 
 
 def test_a_command_that_is_not_installed_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rehearsal import manifests
-from rehearsal.argo import jobs_in
+from rehearsal.argo import OURS, jobs_in
 from rehearsal.job import Action, Interruption, Job, JobEnd, PodEnd, judge
 from rehearsal.manifests import Manifest, ManifestError, Pod
 from rehearsal.process_runner import ProcessRunner
@@ -277,20 +277,17 @@ def test_what_is_not_played_is_said() -> None:
 
 def hook(phase: str, **metadata: Any) -> Manifest:
     annotations = {"argocd.argoproj.io/hook": phase}
-    return {
-        "kind": "Job",
-        **job(""),
-        "metadata": {"name": f"oms-{phase}", "annotations": annotations, **metadata},
-    }
+    described = {"name": f"oms-{phase}", "annotations": annotations, "labels": OURS}
+    return {"kind": "Job", **job(""), "metadata": {**described, **metadata}}
 
 
 def test_hooks_and_what_on_call_starts_are_played() -> None:
-    """Of all that is rendered: the hooks, in the Application's namespace, and the Job of every CronJob."""
+    """Of all that is rendered: our hooks, in the Application's namespace, and the Job of our every CronJob."""
     hooks = [hook("PreSync"), hook("PostSync", namespace="oms-hooks"), hook("SyncFail")]
-    migration = {"kind": "Job", **job("")}
+    migration = hook("PreSync", labels={})
     by_hand = {
         "kind": "CronJob",
-        "metadata": {"name": "oms-return-to-active"},
+        "metadata": {"name": "oms-return-to-active", "labels": OURS},
         "spec": {"suspend": True, "jobTemplate": {"spec": job("")["spec"]}},
     }
     jobs = jobs_in([by_hand, migration, *hooks])
@@ -305,7 +302,7 @@ def test_hooks_and_what_on_call_starts_are_played() -> None:
 
 def test_a_phase_without_a_hook_is_said() -> None:
     """A rehearsal without its page would prove the wrong thing."""
-    with pytest.raises(ManifestError, match="no Job in it is a SyncFail hook"):
+    with pytest.raises(ManifestError, match="none of our Jobs in it is a SyncFail hook"):
         jobs_in([hook("PreSync,PostSync")])
 
 
