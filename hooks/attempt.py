@@ -153,8 +153,8 @@ class Peer:
         """
         for connection in self._transport._pool.connections:  # noqa: SLF001  # there is no other way to it
             h11_state = getattr(getattr(connection, "_connection", None), "_h11_state", None)
-            if h11_state is not None and h11_state.trailing_data[0]:
-                await self._transport.aclose()
+            if h11_state is not None and connection.is_idle() and h11_state.trailing_data[0]:
+                await connection.aclose()
 
     def _request(self, method: str, path: str, body: str | None, sending: _Sending) -> httpx.Request:
         url = self._urls.get(path) or self._urls.setdefault(

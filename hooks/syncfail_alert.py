@@ -138,6 +138,11 @@ class Gathering:
         obstacle = self._obstacle()
         if obstacle or self._fleet is None:
             return f"not tried: {obstacle}"
+        if all(
+            target.mode and target.mode.mode and target.mode.mode.state is State.ACTIVE
+            for target in self.targets
+        ):
+            return "not needed: every target trades"
         deadline = Deadline(self._settings.standby_undo_seconds)
         way = WayBack(
             self._fleet,
@@ -148,7 +153,10 @@ class Gathering:
         )
         requests = Requests(self._settings.oms_active_body, self._names.mine)
         failed = await way.verify(deadline) or await way.bring_back(requests, self._names.is_ours, deadline)
-        return f"failed: {failed.reason}" if failed else f"returned to trading: {self._fleet}"
+        if failed:
+            return f"failed: {failed.reason}"
+        but = ", but for what somebody else has taken meanwhile" if way.left else ""
+        return f"returned to trading{but}: {self._fleet}"
 
     def _obstacle(self) -> str | None:
         """Return why nothing may be returned to trading without a person."""

@@ -45,7 +45,9 @@ def application_url(incident: settings.Incident) -> str | None:
     if incident.argocd_url is None or incident.argocd_app_name is None:
         return None
     names = f"{quote(incident.argocd_app_namespace, safe='')}/{quote(incident.argocd_app_name, safe='')}"
-    return f"{incident.argocd_url.rstrip('/')}/applications/{names}?operation=true"
+    parts = urlsplit(incident.argocd_url)
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return f"{address.rstrip('/')}/applications/{names}?operation=true"
 
 
 def links(incident: settings.Paging) -> dict[str, str]:
@@ -171,8 +173,9 @@ class Page:
 
 
 def _summary(text: str) -> str:
-    """Keep a summary on one line and within its limit, and no secret in it."""
-    return _shortened(" ".join(redaction.redact(text).split()), LONGEST_SUMMARY)
+    """Keep a summary on one line, printable and within its limit, and no secret in it."""
+    printable = "".join(character if character.isprintable() else " " for character in redaction.redact(text))
+    return _shortened(" ".join(printable.split()), LONGEST_SUMMARY)
 
 
 def _shortened(text: str, longest: int) -> str:
