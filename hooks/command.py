@@ -94,9 +94,14 @@ def _ended(parser: Parser, arguments: argparse.Namespace, decide: Decide, load: 
         return loop.run_until_complete(decide(load(), arguments, stop))
     except MisconfiguredError as error:
         return Verdict(Cause.MISCONFIGURED, f"the environment cannot be used: {error}")
-    except Exception as error:  # noqa: BLE001  # the one place where a bug becomes a verdict
-        log.logger().critical("crashed", exc_info=True)
-        return Verdict(Cause.CRASHED, f"a bug: {type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001  # a bug becomes a verdict
+        return crashed(error)
+
+
+def crashed(error: Exception) -> Verdict:
+    """Tell a bug in the log, where it happened and without any value, and return the verdict."""
+    log.logger().critical("crashed", exc_info=error)
+    return Verdict(Cause.CRASHED, f"a bug: {type(error).__name__}: {error}")
 
 
 def _unexpected(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

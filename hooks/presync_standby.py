@@ -18,6 +18,8 @@ from hooks.settings import Standby
 from hooks.verdict import Cause, Verdict
 from hooks.waiting import Deadline, Rounds, StoppedError, now, unless_stopped
 
+_PATIENCE_WITH_DNS = 1.0
+
 
 async def decide(settings: Standby, stop: asyncio.Event) -> Verdict:
     """Play the whole command; whatever it began is ended before it returns."""
@@ -27,6 +29,8 @@ async def decide(settings: Standby, stop: asyncio.Event) -> Verdict:
         verdict = await unless_stopped(stop, crossing.reach_standby())
     except StoppedError:
         verdict = Verdict(Cause.TERMINATED, f"SIGTERM before every target confirmed: {fleet}")
+    except Exception as error:  # noqa: BLE001  # a bug is no reason to leave in standby what was put there
+        verdict = command.crashed(error)
     if verdict.cause is not None and settings.standby_on_failure == "return":
         verdict = await crossing.undo(verdict)
     await fleet.aclose()
@@ -193,9 +197,15 @@ class Crossing:
 
     async def _undo_round(self, moved: Collection[Target], deadline: Deadline) -> set[Target]:
         """Take one step back with every moved target; return those that are settled."""
-        _, looks = await asyncio.gather(self._fleet.resolve(deadline), self._fleet.modes(moved, deadline))
-        steps = {target: self._undo_step(target, look) for target, look in looks.items()}
+        looks = await self._fleet.modes(moved, deadline)
+        read = {target: look for target, look in looks.items() if look.mode is not None}
+        steps = {target: self._undo_step(target, look) for target, look in read.items()}
         await self._active.send([target for target, step in steps.items() if step is Step.ASK], deadline)
+        if len(read) < len(looks):
+            # Asked last, and not for long: who can be returned does not wait for a resolver that hangs.
+            await self._fleet.resolve(Deadline(min(_PATIENCE_WITH_DNS, deadline.remaining)))
+            unread = looks.keys() - read.keys()
+            steps |= {target: self._undo_step(target, looks[target]) for target in unread}
         settled = {target for target, step in steps.items() if step in {Step.CONFIRMED, Step.LEFT}}
         for target in settled:
             logger(target=target.label).info("undone", step=steps[target].name.lower(), mode=str(target))
