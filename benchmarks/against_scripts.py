@@ -265,6 +265,7 @@ async def main() -> int:
         f"{asked.rounds} rounds, seed {asked.seed}; drains and start-ups of {SHORTEST:g} to {LONGEST:g} s; "
         f"medians; Python {platform.python_version()}, {cores} cores"
     )
+    PLOT.parent.mkdir(exist_ok=True)
     PLOT.write_text(drawn(wait, cost, made), encoding="utf-8")
     return int(any(row.missed for row in wait + cost) and not asked.no_fail)
 
