@@ -510,6 +510,10 @@ class Paging(Incident):
 
     alert_runbook_url: Url | None = Field(None, description="linked from the page")
     alert_fallback_after_seconds: Seconds = Field(45, description="how long PagerDuty may stay silent")
+    service_account_dir: Path = Field(
+        Path("/var/run/secrets/kubernetes.io/serviceaccount"),
+        description="holds token and ca.crt; without a token the Application is not read",
+    )
 
 
 class Alert(Paging, Since, Health, Undo, Oms):
@@ -525,10 +529,6 @@ class Alert(Paging, Since, Health, Undo, Oms):
     alert_gather_seconds: Seconds = Field(5, description="how long facts for the page are gathered")
     alert_recovery: Literal["none", "return-to-active"] = Field(
         "none", description="return-to-active: return what is ours and healthy to trading, then page"
-    )
-    service_account_dir: Path = Field(
-        Path("/var/run/secrets/kubernetes.io/serviceaccount"),
-        description="holds token and ca.crt; without a token the Application is not read",
     )
     kubernetes_service_host: str | None = Field(
         None, description="the Kubernetes API, as Kubernetes tells it"

@@ -22,7 +22,7 @@ from hooks.log import logger
 from hooks.metrics import Metrics, TargetMetrics, serve
 from hooks.oms.documents import Look, Ownership, State, since
 from hooks.oms.fleet import Fleet
-from hooks.oms.report import RETURN_COMMAND, details, modes_in_words
+from hooks.oms.report import details, lines, modes_in_words, return_command
 from hooks.oms.target import Target
 from hooks.oms.vigil import Seen, Vigil, Wanted
 from hooks.paging.beacon import Beacon
@@ -170,14 +170,21 @@ class Watchdog:
         )
 
     def _page(self, page: Page, what: str) -> Page:
-        problem = f"; {self.fleet.problem}" if self.fleet.problem else ""
+        given, targets = self._given, self.fleet.targets
+        modes = modes_in_words(targets, Ownership.of(given))
+        command = return_command(given.service_account_dir)
         told = {
             "application": f"{page.namespace}/{page.application}",
-            "targets": details(self.fleet.targets, self._given.oms_since_filter),
-            "return_to_active": RETURN_COMMAND,
+            "targets": details(targets, given.oms_since_filter),
+            "return_to_active": command,
         }
-        summary = f"{page.application}: {what}; {modes_in_words(self.fleet.targets)}{problem}"
-        return replace(page, summary=summary, details=told, links=links(self._given))
+        return replace(
+            page,
+            summary="; ".join(filter(None, (f"{page.application}: {what}", modes, self.fleet.problem))),
+            facts=[*lines(targets), f"to return what is ours to trading: {command}"],
+            details=told,
+            links=links(given),
+        )
 
 
 def _longest_round(given: Watch) -> float:

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC
 from typing import Any, NoReturn
 
 from hooks import command, settings
@@ -17,7 +18,7 @@ from hooks.argocd import Operation, read_operation
 from hooks.log import logger
 from hooks.oms.documents import Ownership, State
 from hooks.oms.fleet import Fleet, Requests
-from hooks.oms.report import RETURN_COMMAND, details, modes_in_words
+from hooks.oms.report import details, lines, modes_in_words, not_trading_since, return_command, trades
 from hooks.oms.target import Target
 from hooks.oms.way_back import WayBack
 from hooks.paging.delivery import Delivery, Endurance
@@ -96,6 +97,7 @@ class Gathering:
     def __init__(self, alarm: Alarm) -> None:
         self.targets: tuple[Target, ...] = ()
         self.notes: list[str] = []
+        self.problem: str | None = None
         self.recovery: str | None = None
         self.operation: Operation | None = None
         self._alarm = alarm
@@ -121,6 +123,7 @@ class Gathering:
         self._fleet = fleet = Fleet(self._settings)
         await fleet.resolve(deadline)
         self.targets = fleet.targets
+        self.problem = fleet.problem
         if fleet.problem is not None:
             self.notes.append(fleet.problem)
         await asyncio.gather(fleet.modes(fleet.targets, deadline), fleet.healths(fleet.targets, deadline))
@@ -138,10 +141,7 @@ class Gathering:
         obstacle = self._obstacle()
         if obstacle or self._fleet is None:
             return f"not tried: {obstacle}"
-        if all(
-            target.mode and target.mode.mode and target.mode.mode.state is State.ACTIVE
-            for target in self.targets
-        ):
+        if all(map(trades, self.targets)):
             return "not needed: every target trades"
         deadline = Deadline(self._settings.standby_undo_seconds)
         way = WayBack(
@@ -178,11 +178,18 @@ def _page(alarm: Alarm, gathering: Gathering) -> Page:
     given = alarm.settings
     bare = replace(
         Page.about(given, SYNC_FAILED),
-        summary=f"{_application(given)}: Argo CD sync failed; in which mode the OMS is could not be said",
+        summary=f"{_application(given)}: Argo CD sync failed; whether the OMS trades could not be said",
     )
     try:
-        summary = f"{_what_failed(given, gathering.operation)}; {_modes_in_words(given, gathering)}"
-        whole = replace(bare, summary=summary, details=_details(alarm, gathering), links=links(given))
+        told = [_what_failed(given, gathering.operation), _modes(given, gathering)]
+        told += [f"recovery: {gathering.recovery}"] if gathering.recovery else []
+        whole = replace(
+            bare,
+            summary="; ".join(told),
+            facts=_facts(alarm, gathering),
+            details=_details(alarm, gathering),
+            links=links(given),
+        )
         whole.event()
     except Exception:  # noqa: BLE001  # a page without its facts beats no page
         logger().error("composing_broke", exc_info=True)
@@ -208,10 +215,30 @@ def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def _modes_in_words(given: Alert, gathering: Gathering) -> str:
+def _modes(given: Alert, gathering: Gathering) -> str:
+    """Say in which mode each target is now, and since when it is not trading."""
     if not given.oms_url:
-        return "OMS_URL is unset: in which mode the OMS is is not known"
-    return modes_in_words(gathering.targets)
+        return "OMS_URL is unset: whether the OMS trades is not known"
+    if not gathering.targets:
+        return f"{gathering.problem or 'no target was looked at'}: not known to trade"
+    names = Ownership.of(given)
+    moment = not_trading_since(gathering.targets, names, given.oms_since_filter)
+    since = f", since {moment.astimezone(UTC):%H:%M} UTC" if moment else ""
+    return f"{modes_in_words(gathering.targets, names)}{since}"
+
+
+def _facts(alarm: Alarm, gathering: Gathering) -> list[str]:
+    """Return what a chat is told besides the summary, a line each."""
+    failed = gathering.operation.failed if gathering.operation else ()
+    faults = [f"{variable}: {fault}" for variable, fault in alarm.faults.items()]
+    to_do = (
+        [] if gathering.targets and all(map(trades, gathering.targets)) else [_return_command(alarm.settings)]
+    )
+    return [*map(str, failed), *lines(gathering.targets), *faults, *gathering.notes, *to_do]
+
+
+def _return_command(given: Alert) -> str:
+    return f"to return what is ours to trading: {return_command(given.service_account_dir)}"
 
 
 def _details(alarm: Alarm, gathering: Gathering) -> dict[str, Any]:
@@ -221,7 +248,7 @@ def _details(alarm: Alarm, gathering: Gathering) -> dict[str, Any]:
         "targets": details(gathering.targets, given.oms_since_filter),
         **_operation_details(gathering.operation),
         "recovery": gathering.recovery,
-        "return_to_active": RETURN_COMMAND,
+        "return_to_active": return_command(given.service_account_dir),
         "faults_of_the_environment": dict(alarm.faults),
         "notes": "; ".join(gathering.notes),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from hooks.settings import BaseUrl
 
@@ -85,5 +86,11 @@ class Addresses:
                 self._known.pop(base, None)
             words = (error.strerror or "no answer").lower()
             return f"{base.host} is not resolved: {words}", error.errno == socket.EAI_NONAME
-        self._known[base] = tuple(Address(base, str(sockaddr[0])) for *_, sockaddr in sorted(found))
+        addresses = {str(sockaddr[0]) for *_, sockaddr in found}
+        self._known[base] = tuple(Address(base, ip) for ip in sorted(addresses, key=_in_order))
         return None, False
+
+
+def _in_order(ip: str) -> tuple[int, bytes]:
+    address = ip_address(ip.partition("%")[0])
+    return address.version, address.packed

@@ -134,11 +134,22 @@ class Delivery:
         async with aclosing(Fallback(self._settings, url)) as fallback:
 
             async def attempt() -> Outcome:
-                outcome = await fallback.tell(self._page, self._deadline.remaining)
+                outcome = await fallback.tell(
+                    self._page, self._deadline.remaining, note=self._note_on_pagerduty()
+                )
                 self._note(label, outcome, delivered=_fallback_was_told(outcome))
                 return outcome
 
             await _until(attempt, _fallback_was_told, self._deadline, fallback.longest_attempt, self._pause)
+
+    def _note_on_pagerduty(self) -> str:
+        """Say that PagerDuty was not paged: who reads a chat would take it that somebody else is awake."""
+        if PAGERDUTY in self.told:
+            return ""
+        if self._settings.pagerduty_routing_key is None:
+            return "PagerDuty cannot be paged: the environment of this hook has faults"
+        said = self._failures.get(PAGERDUTY)
+        return f"PagerDuty has not taken this page{f': {said}' if said else ' so far'}"
 
     async def _pause(self, seconds: float) -> None:
         if self._hurry.is_set():

@@ -22,10 +22,10 @@ class Fallback:
         redaction.hide_url(url, path=self._is_webhook)
         self._endpoint = Endpoint(url, seconds=self.longest_attempt)
 
-    async def tell(self, page: Page, within: float, *, ended: bool = False) -> Outcome:
-        """Tell the page, or its end, once."""
+    async def tell(self, page: Page, within: float, *, note: str = "", ended: bool = False) -> Outcome:
+        """Tell the page, or its end, once; a chat also the note on who else was told."""
         if self._is_webhook:
-            text = f"Over: {page.text()}" if ended else page.text()
+            text = f"Over: {page.text()}" if ended else page.text(note)
             return await self._endpoint.post(strict_json.dump({"text": text}), within, decisive=_ANY_2XX)
         alerts = [page.alert(datetime.now(UTC), ended=ended)]
         return await self._endpoint.post(

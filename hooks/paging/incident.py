@@ -7,7 +7,7 @@ Limits: PagerDuty, Events API v2, "Send an Alert Event" (summary 1,024 and dedup
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ LARGEST_EVENT = 500_000
 _KEPT_OF_A_LONG_KEY = 190
 _LONGEST_LINK = 4096
 _LONGEST_FACT = 500
+_MOST_FACTS = 20
 _LIFE_OF_AN_ALERT = timedelta(hours=24)
 _ANNOTATION = {"Application": "application_url", "Runbook": "runbook_url"}
 _CUTS = (65_536, 8_192, 1_024, 128)
@@ -72,7 +73,7 @@ UNREADABLE = Kind("oms-unreadable", "OmsUnreadable", "/unreadable")
 
 @dataclass(frozen=True)
 class Page:
-    """What a person is told; `links` maps a text to its address.
+    """What a person is told; `facts` are the details for a chat, a line each; `links` maps a text to its address.
 
     The key for PagerDuty, and `alert_name`, application, namespace and severity for Alertmanager, are its
     identity: the same when it is opened, repeated and closed.
@@ -87,6 +88,7 @@ class Page:
     component: str | None
     kind: str
     summary: str = ""
+    facts: Sequence[str] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
 
@@ -149,7 +151,7 @@ class Page:
             "namespace": self.namespace,
             "severity": self.severity,
         }
-        annotations = {"summary": _summary(self.summary), "description": self._facts()}
+        annotations = {"summary": _summary(self.summary), "description": "\n".join(self._facts())}
         links = {_ANNOTATION[text]: href for text, href in self.links.items() if text in _ANNOTATION}
         return {
             "labels": labels,
@@ -159,23 +161,26 @@ class Page:
             **({"generatorURL": self.links["Application"]} if "Application" in self.links else {}),
         }
 
-    def text(self) -> str:
-        """Return the same for a chat: the summary, then details that fit on a screen, then the links."""
+    def text(self, note: str = "") -> str:
+        """Return the same for a chat: the summary, a note on who else was told, the facts, the links."""
         links = [f"{text}: {href}" for text, href in self.links.items()]
-        return "\n".join(filter(None, [_summary(self.summary), self._facts(), *links]))
+        return "\n".join(filter(None, [_summary(self.summary), _line(note), *self._facts(), *links]))
 
-    def _facts(self) -> str:
-        told = redaction.redact(dict(self.details)).items()
-        facts = (
-            f"{name}: {value if isinstance(value, str) else strict_json.dump(value)}" for name, value in told
-        )
-        return "\n".join(_shortened(fact, _LONGEST_FACT) for fact in facts)
+    def _facts(self) -> list[str]:
+        return [_line(fact) for fact in self.facts[:_MOST_FACTS]]
+
+
+def _line(text: str) -> str:
+    return _shortened(_printable(redaction.redact(text)), _LONGEST_FACT)
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _summary(text: str) -> str:
     """Keep a summary on one line, printable and within its limit, and no secret in it."""
-    printable = "".join(character if character.isprintable() else " " for character in redaction.redact(text))
-    return _shortened(" ".join(printable.split()), LONGEST_SUMMARY)
+    return _shortened(" ".join(_printable(redaction.redact(text)).split()), LONGEST_SUMMARY)
 
 
 def _shortened(text: str, longest: int) -> str:
