@@ -33,7 +33,7 @@ from tests.network import (
     when,
 )
 
-pytestmark = pytest.mark.looptime
+pytestmark = pytest.mark.looptime(noop_cycles=3)
 
 ME = "argocd-sync/run-2"
 PRESYNC = "argocd-sync/run-1"

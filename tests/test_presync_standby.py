@@ -34,7 +34,7 @@ from tests.network import (
     when,
 )
 
-pytestmark = pytest.mark.looptime
+pytestmark = pytest.mark.looptime(noop_cycles=3)
 
 ME = "argocd-sync/run-2"
 EARLIER_RUN = "argocd-sync/run-1"
@@ -87,7 +87,12 @@ def presync(network: Network, loading: Loading) -> Presync:
         names = [f"oms-{number}" for number, _ in enumerate(targets, 1)]
         for name, target in zip(names, targets, strict=True):
             network.add(name, target)
-        given = {"OMS_URL": ",".join(f"http://{name}" for name in names), "HOOK_RUN_ID": "run-2", **variables}
+        given = {
+            "OMS_URL": ",".join(f"http://{name}" for name in names),
+            "HOOK_RUN_ID": "run-2",
+            "STANDBY_POLL_SECONDS": "0.25",
+            **variables,
+        }
         return await decide(loading(settings.Standby, **given), stop or asyncio.Event())
 
     return play
@@ -120,7 +125,7 @@ def stopped_after(seconds: float) -> asyncio.Event:
     return stop
 
 
-def is_(expected: float, give: float = 0.25) -> Any:
+def is_(expected: float, give: float = 0.6) -> Any:
     """Expect a time, as exactly as polls and their jitter allow."""
     return pytest.approx(expected, abs=give)
 
@@ -568,7 +573,7 @@ class TestConfirmation:
         """It restarted and forgot: two seconds would be lost."""
         oms = Oms(drains_for=3)
         when(1, oms.restart)
-        verdict = await presync(oms)
+        verdict = await presync(oms, STANDBY_POLL_SECONDS="0.1")
         assert (verdict.cause, oms.told) == (None, [ASKED, ASKED])
         assert oms.asked(SWITCH)[1] == is_(1, 0.15)
 
@@ -577,7 +582,7 @@ class TestConfirmation:
         oms = Oms()
         oms.switch_answer = answering(202)
         await presync(oms, STANDBY_TIMEOUT_SECONDS="20", STANDBY_ON_FAILURE="hold")
-        assert oms.asked(SWITCH) == [is_(0), is_(2), is_(6), is_(14)]
+        assert oms.asked(SWITCH) == [is_(0), is_(2), is_(6), is_(14, 0.9)]
 
     async def test_one_that_drains_is_not_asked_again(self, presync: Presync) -> None:
         """However long it takes."""
@@ -844,7 +849,7 @@ class TestPauses:
         """For as long as it was asked to, but not for longer than 5 s."""
         oms = Oms()
         oms.mode_answer = in_turn(answering(503, Retry_After=told), oms.tell_mode)
-        await presync(oms)
+        await presync(oms, STANDBY_POLL_SECONDS="0.1")
         assert oms.asked(MODE)[1] == is_(pause, 0.2)
 
     @pytest.mark.parametrize(
@@ -856,7 +861,7 @@ class TestPauses:
         """A pause beyond the deadline is cut: half of the time is left for another attempt."""
         oms = Oms()
         oms.switch_answer = in_turn(answering(503, Retry_After=told), oms.switch)
-        verdict = await presync(oms, STANDBY_TIMEOUT_SECONDS="20")
+        verdict = await presync(oms, STANDBY_TIMEOUT_SECONDS="20", STANDBY_POLL_SECONDS="0.1")
         assert (verdict.cause, oms.told) == (None, [ASKED, ASKED])
         assert oms.asked(SWITCH)[1] == is_(pause, give)
 
@@ -864,7 +869,7 @@ class TestPauses:
         """Only the switch was told to wait."""
         oms = Oms()
         oms.switch_answer = in_turn(answering(429, Retry_After="3"), oms.switch)
-        await presync(oms)
+        await presync(oms, STANDBY_POLL_SECONDS="0.1")
         assert len([at for at in oms.asked(MODE) if at < 3]) > 20
 
 
@@ -1011,7 +1016,9 @@ class TestUndo:
         """Unknown is not returned."""
         oms = Oms(drains_for=99)
         when(4, lambda: setattr(oms, "mode_answer", unreadable))
-        verdict = await presync(oms, STANDBY_TIMEOUT_SECONDS="5", STANDBY_UNDO_SECONDS="3")
+        verdict = await presync(
+            oms, STANDBY_TIMEOUT_SECONDS="5", STANDBY_UNDO_SECONDS="3", OMS_ATTEMPT_TIMEOUT_SECONDS="1"
+        )
         assert verdict.cause is Cause.UNDO_FAILED
         assert verdict.reason.startswith("not returned to trading within 3 s: oms-1:80 cannot be read (")
         assert clock() == is_(8)
