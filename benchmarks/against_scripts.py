@@ -1,8 +1,9 @@
 """The hooks beside the three scripts that they replace: seconds and bytes, in one run.
 
 Scripts and hooks get the same drain and start-up times, in turn. Those are log-uniform: as such times are, the
-short ones are the more frequent. What is mostly waiting overlaps, start-ups never do. Medians are held against
-the limits that the project has set itself, and the exit code is 1 if one is missed.
+short ones are the more frequent. What is mostly waiting overlaps, start-ups never do. The scripts return nothing
+to active; they are measured as if they did at their end. Medians are held against the limits that the project
+has set itself, and the exit code is 1 if one is missed.
 """
 
 import argparse
@@ -262,7 +263,7 @@ async def main() -> int:
     wait = await waits(asked.rounds, random.Random(asked.seed))
     print(table(wait + cost))
     made = (
-        f"{asked.rounds} rounds, seed {asked.seed}; drains and start-ups of {SHORTEST:g} to {LONGEST:g} s; "
+        f"{asked.rounds} rounds, seed {asked.seed}; drains and start-ups log-uniform from {SHORTEST:g} to {LONGEST:g} s; "
         f"medians; Python {platform.python_version()}, {cores} cores"
     )
     PLOT.parent.mkdir(exist_ok=True)
