@@ -221,6 +221,13 @@ class TestVerification:
             "not healthy within 2 s: oms-2:80 is not what VERIFY_CONDITION asks for; oms-3:80 answered 503 starting up"
         )
 
+    async def test_a_health_that_never_answers_is_told_so(self, postsync: Postsync) -> None:
+        """It was asked, though the time ended before an attempt did."""
+        oms = waiting()
+        oms.health_answer = silent
+        verdict = await postsync(oms, VERIFY_TIMEOUT_SECONDS="3", OMS_ATTEMPT_TIMEOUT_SECONDS="5")
+        assert verdict.reason == "not healthy within 3 s: oms-1:80 not answered within 3 s"
+
     async def test_a_target_that_cannot_be_reached_is_waited_for(self, postsync: Postsync) -> None:
         """It restarts: its connections are refused meanwhile."""
         oms = waiting()
