@@ -87,6 +87,9 @@ def _costs(rows: Sequence[Row], top: int) -> Iterator[str]:
     for number, row in enumerate(rows):
         y = top + 30 + BAR * number
         yield _text(LEFT, y, row.what)
+        if row.limit is None:
+            yield _text(RIGHT, y, f"{_compared(row)} · {row.because}", "quiet", "end")
+            continue
         yield _text(RIGHT, y, f"{_compared(row)} · limit {_shown(row.limit, row.unit)}", "quiet", "end")
         yield _bar("room", y, 1)
         yield _bar("missed" if row.missed else "hooks", y, min(1, row.value / row.limit))

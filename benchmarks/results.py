@@ -7,11 +7,11 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of time or memory, round by round, and the most that its median may be."""
+    """One kind of time or memory, round by round, and the most that its median may be, where that is set."""
 
     what: str
     hooks: Sequence[float]
-    limit: float
+    limit: float | None
     because: str = ""
     scripts: Sequence[float] = ()
     unit: str = "s"
@@ -26,7 +26,7 @@ class Row:
 
     @property
     def missed(self) -> bool:
-        return self.value > self.limit
+        return self.limit is not None and self.value > self.limit
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -38,5 +38,7 @@ def _line(row: Row) -> str:
     scripts = ratio = ""
     if row.scripts_value is not None:
         scripts, ratio = f"{row.scripts_value:.3f}", f"{row.value / row.scripts_value:.2f}"
-    numbers = f"{scripts:>9}{row.value:>9.3f}{ratio:>8}{row.limit:>9.3f} {row.unit:<3}"
-    return f"{row.what:<40}{numbers}{'missed' if row.missed else 'ok':<8}{row.because}".rstrip()
+    limit = "" if row.limit is None else f"{row.limit:.3f}"
+    judged = "" if row.limit is None else "missed" if row.missed else "ok"
+    numbers = f"{scripts:>9}{row.value:>9.3f}{ratio:>8}{limit:>9} {row.unit:<3}"
+    return f"{row.what:<40}{numbers}{judged:<8}{row.because}".rstrip()

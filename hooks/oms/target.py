@@ -49,7 +49,7 @@ class Target:
         outcome = await self._peer.ask("GET", self._base_path + self._settings.oms_mode_path, within=within)
         look = self._documents.mode(asked_at, outcome)
         self._mode_quiet_until = _quiet_until(outcome)
-        if not self._was_cut_short(outcome, within):
+        if self.mode is None or not self._was_cut_short(outcome, within):
             self._tell_mode(look)
             self.mode = look
         return look
@@ -61,7 +61,7 @@ class Target:
         outcome = await self._peer.ask("GET", self._base_path + self._settings.oms_health_path, within=within)
         look = self._documents.health(outcome)
         self._health_quiet_until = _quiet_until(outcome)
-        if not self._was_cut_short(outcome, within):
+        if self.health is None or not self._was_cut_short(outcome, within):
             self._tell_health(look)
             self.health = look
         return look
@@ -112,7 +112,7 @@ class Target:
     def _was_cut_short(self, outcome: Outcome, within: float) -> bool:
         """Whether it was our deadline that ended the attempt: then what was seen before says more."""
         timed_out = isinstance(outcome, NoAnswer) and outcome.failure is Failure.TIMED_OUT
-        return timed_out and within < self._settings.oms_attempt_timeout_seconds and self.mode is not None
+        return timed_out and within < self._settings.oms_attempt_timeout_seconds
 
     def _tell_mode(self, look: Look) -> None:
         before = self.mode
