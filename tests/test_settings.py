@@ -529,9 +529,11 @@ def test_postsync_needs_the_name_of_the_application_only_beside_a_routing_key(lo
 # Certificates
 
 
-def test_certificates_that_can_be_used_are_no_fault(authorities: Authorities, loading: Loading) -> None:
+def test_certificates_that_can_be_used_are_no_fault(
+    authorities: Authorities, loading: Loading, tmp_path: Path
+) -> None:
     """An authority, and a certificate with its key in one file or in two."""
-    certificate, key = authorities.client_files()
+    certificate, key = authorities.client_files(tmp_path)
     both = certificate.with_name("both.pem")
     both.write_bytes(certificate.read_bytes() + key.read_bytes())
     files = {"OMS_CA_FILE": str(authorities.ca_file), "OMS_CLIENT_CERT_FILE": str(certificate)}
@@ -543,7 +545,7 @@ def test_a_file_that_cannot_be_read_is_a_fault_of_its_variable(
     authorities: Authorities, loading: Loading, tmp_path: Path
 ) -> None:
     """Missing, or not a file."""
-    certificate, key = map(str, authorities.client_files())
+    certificate, key = map(str, authorities.client_files(tmp_path))
     missing = "cannot be read (No such file or directory)"
     nowhere = str(tmp_path / "nowhere")
     assert {"OMS_CA_FILE": missing} == faults(loading, OMS_CA_FILE=nowhere)
@@ -564,17 +566,17 @@ def test_a_file_that_is_no_certificate_is_a_fault(
     authorities: Authorities, loading: Loading, tmp_path: Path
 ) -> None:
     """A key is no authority, nor is text."""
-    _, key = authorities.client_files()
+    _, key = authorities.client_files(tmp_path)
     (tmp_path / "text").write_text("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "ascii")
     for path in (key, tmp_path / "text"):
         assert faults(loading, OMS_CA_FILE=str(path)) == {"OMS_CA_FILE": PEM}
 
 
 def test_a_certificate_and_a_key_that_do_not_belong_together_are_a_fault(
-    authorities: Authorities, loading: Loading
+    authorities: Authorities, loading: Loading, tmp_path: Path
 ) -> None:
     """One of two pairs, and a certificate whose key is nowhere."""
-    certificate, key = authorities.client_files()
+    certificate, key = authorities.client_files(tmp_path)
     other = key.with_name("other.key")
     other.write_bytes(authorities.trusted.issue_cert("other.test").private_key_pem.bytes())
     assert faults(loading, OMS_CLIENT_CERT_FILE=str(certificate), OMS_CLIENT_KEY_FILE=str(other)) == {
@@ -585,19 +587,21 @@ def test_a_certificate_and_a_key_that_do_not_belong_together_are_a_fault(
     }
 
 
-def test_a_key_without_a_certificate_is_a_fault(authorities: Authorities, loading: Loading) -> None:
+def test_a_key_without_a_certificate_is_a_fault(
+    authorities: Authorities, loading: Loading, tmp_path: Path
+) -> None:
     """It would never be shown."""
-    _, key = authorities.client_files()
+    _, key = authorities.client_files(tmp_path)
     assert faults(loading, OMS_CLIENT_KEY_FILE=str(key)) == {
         "OMS_CLIENT_KEY_FILE": "is set without OMS_CLIENT_CERT_FILE"
     }
 
 
 def test_an_encrypted_key_is_a_fault_and_nobody_is_asked_for_a_password(
-    authorities: Authorities, loading: Loading
+    authorities: Authorities, loading: Loading, tmp_path: Path
 ) -> None:
     """There is nobody at the terminal."""
-    certificate, key = map(str, authorities.client_files(password=b"secret"))
+    certificate, key = map(str, authorities.client_files(tmp_path, password=b"secret"))
     assert faults(loading, OMS_CLIENT_CERT_FILE=certificate, OMS_CLIENT_KEY_FILE=key) == {
         "OMS_CLIENT_KEY_FILE": PEM
     }
@@ -704,7 +708,7 @@ def test_without_faults_everything_is_used(loading: Loading) -> None:
 
 def test_a_certificate_goes_with_its_key(authorities: Authorities, loading: Loading, tmp_path: Path) -> None:
     """When the one cannot be used, the other is of no use."""
-    certificate, key = map(str, authorities.client_files())
+    certificate, key = map(str, authorities.client_files(tmp_path))
     for pair in ((certificate, str(tmp_path / "no")), (str(tmp_path / "no"), key)):
         variables = dict(zip(("OMS_CLIENT_CERT_FILE", "OMS_CLIENT_KEY_FILE"), pair, strict=True))
         loading(settings.Logging, **variables)
