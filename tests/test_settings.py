@@ -933,9 +933,9 @@ def test_help_tells_every_variable_with_its_default_unit_and_meaning(kind: Kind)
 
 
 def _headline(name: str, required: bool) -> str:  # noqa: FBT001
-    default = "(required)" if required else f"(default: {DEFAULTS.get(name) or 'none'})"
+    default = f"default: {DEFAULTS[name]}" if DEFAULTS.get(name) else "unset"
     unit = {"SECONDS": ", seconds", "BYTES": ", bytes"}.get(name.rpartition("_")[2], "")
-    return f"{name}  {default}{unit}"
+    return f"{name}  ({'required' if required else default}){unit}"
 
 
 @pytest.mark.parametrize("kind", KINDS)
