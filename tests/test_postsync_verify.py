@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any, Protocol
 
 import pytest
@@ -689,6 +690,22 @@ class TestTheSoak:
             Cause.REFUSED,
             "relapsed after it was verified: 1 of at least 2 addresses are there",
         )
+
+    async def test_a_name_that_goes_away_is_a_relapse(
+        self, every_pod: Postsync, network: Network, pagerduty: PagerDuty
+    ) -> None:
+        """Where nobody is known nobody trades, and nothing is resolved."""
+        when(5, lambda: network.names.pop("oms"))
+        verdict = await every_pod(waiting(), VERIFY_SOAK_SECONDS="20")
+        assert (verdict.cause, pagerduty.events) == (Cause.REFUSED, [])
+
+    async def test_a_resolver_that_fails_for_a_while_is_none(
+        self, every_pod: Postsync, network: Network
+    ) -> None:
+        """Those that are known are looked at meanwhile."""
+        when(5, lambda: network.names.update(oms=socket.EAI_AGAIN))
+        verdict = await every_pod(waiting(), VERIFY_SOAK_SECONDS="20")
+        assert verdict.cause is None
 
     async def test_it_is_cut_short_by_sigterm(self, postsync: Postsync) -> None:
         """What was not soaked is not verified."""
