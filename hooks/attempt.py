@@ -123,8 +123,8 @@ class Peer:
         Of an answer with a `decisive` status the body is not waited for: it may be anything.
         """
         bound = max(0.0, min(self._seconds, within))
-        sending = _Sending()
-        request = self._request(method, path, body, sending)
+        progress = _Progress()
+        request = self._request(method, path, body, progress)
         response: httpx.Response | None = None
         text = bytearray()
         fault: str | None = None
@@ -137,12 +137,14 @@ class Peer:
         except TimeoutError:
             fault = f"not answered within {bound:.3g} s"
             if response is None:
-                return NoAnswer(Failure.TIMED_OUT, fault, sending.begun)
+                return NoAnswer(Failure.TIMED_OUT, fault, progress.begun)
         except (httpx.RequestError, OSError) as error:
-            no_answer = _no_answer(error, sending.begun)
+            no_answer = _no_answer(error, progress.begun)
             if response is None:
                 return no_answer
             fault = f"broke off: {no_answer.detail}"
+        finally:
+            await progress.close_half_open()
         await self._drop_what_nobody_asked_for()
         return Answer(response.status_code, bytes(text), response.headers.get("retry-after"), fault)
 
@@ -156,18 +158,19 @@ class Peer:
             if h11_state is not None and connection.is_idle() and h11_state.trailing_data[0]:
                 await connection.aclose()
 
-    def _request(self, method: str, path: str, body: str | None, sending: _Sending) -> httpx.Request:
+    def _request(self, method: str, path: str, body: str | None, progress: _Progress) -> httpx.Request:
         url = self._urls.get(path) or self._urls.setdefault(
             path, self._origin.copy_with(raw_path=path.encode())
         )
+        extensions = {**self._extensions, "trace": progress.note}
         if body is None:
-            return httpx.Request(method, url, headers=self._headers, extensions=self._extensions)
+            return httpx.Request(method, url, headers=self._headers, extensions=extensions)
         return httpx.Request(
             method,
             url,
             headers={**self._headers, "Content-Type": "application/json"},
             content=body.encode(),
-            extensions={**self._extensions, "trace": sending.note},
+            extensions=extensions,
         )
 
     async def _read(self, response: httpx.Response, text: bytearray) -> str | None:
@@ -192,14 +195,26 @@ class Peer:
         await self._transport.aclose()
 
 
-class _Sending:
-    """Whether a request had begun to go out: from then on it may have arrived, whatever comes back."""
+class _Progress:
+    """How far an attempt has come, by httpcore's own account of it."""
 
     begun = False
+    """Whether the request had begun to go out: from then on it may have arrived, whatever comes back."""
 
-    async def note(self, event: str, _facts: Any) -> None:
+    _half_open: Any = None
+
+    async def note(self, event: str, facts: dict[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._half_open = facts["return_value"]
+        elif event in {"connection.start_tls.complete", "http11.send_request_headers.started"}:
+            self._half_open = None
         if event == "http11.send_request_headers.started":
             self.begun = True
+
+    async def close_half_open(self) -> None:
+        """Close a connection whose handshake was cut short: httpcore leaves it to the collector, which is off."""
+        if self._half_open is not None:
+            await self._half_open.aclose()
 
 
 def _no_answer(error: Exception, may_have_arrived: bool) -> NoAnswer:  # noqa: FBT001

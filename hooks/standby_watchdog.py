@@ -171,7 +171,7 @@ class Watchdog:
 
     def _page(self, page: Page, what: str) -> Page:
         given, targets = self._given, self.fleet.targets
-        modes = modes_in_words(targets, Ownership.of(given))
+        modes = modes_in_words(targets, Ownership.of(given), given.oms_since_filter)
         command = return_command(given.service_account_dir)
         told = {
             "application": f"{page.namespace}/{page.application}",
@@ -181,7 +181,7 @@ class Watchdog:
         return replace(
             page,
             summary="; ".join(filter(None, (f"{page.application}: {what}", modes, self.fleet.problem))),
-            facts=[*lines(targets), f"to return what is ours to trading: {command}"],
+            facts=[f"to return what is ours to trading: {command}", *lines(targets)],
             details=told,
             links=links(given),
         )

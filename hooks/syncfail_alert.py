@@ -10,7 +10,6 @@ import argparse
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC
 from typing import Any, NoReturn
 
 from hooks import command, settings
@@ -18,7 +17,7 @@ from hooks.argocd import Operation, read_operation
 from hooks.log import logger
 from hooks.oms.documents import Ownership, State
 from hooks.oms.fleet import Fleet, Requests
-from hooks.oms.report import details, lines, modes_in_words, not_trading_since, return_command, trades
+from hooks.oms.report import details, lines, modes_in_words, return_command, trades
 from hooks.oms.target import Target
 from hooks.oms.way_back import WayBack
 from hooks.paging.delivery import Delivery, Endurance
@@ -156,7 +155,7 @@ class Gathering:
         if failed:
             return f"failed: {failed.reason}"
         but = ", but for what somebody else has taken meanwhile" if way.left else ""
-        return f"returned to trading{but}: {self._fleet}"
+        return f"returned {', '.join(requests.asked) or 'nothing'} to trading{but}"
 
     def _obstacle(self) -> str | None:
         """Return why nothing may be returned to trading without a person."""
@@ -169,7 +168,7 @@ class Gathering:
             if mode is None:
                 return f"{target}"
             if mode.state is State.STANDBY and not self._names.is_ours(mode.owner):
-                return f"somebody else's standby: {target}"
+                return f"somebody else holds {target.label}"
         return None if self.targets else "no target is known"
 
 
@@ -216,29 +215,32 @@ def _cut(text: str, longest: int) -> str:
 
 
 def _modes(given: Alert, gathering: Gathering) -> str:
-    """Say in which mode each target is now, and since when it is not trading."""
+    """Say in which mode each target is now, and since when ours are not trading."""
     if not given.oms_url:
         return "OMS_URL is unset: whether the OMS trades is not known"
     if not gathering.targets:
         return f"{gathering.problem or 'no target was looked at'}: not known to trade"
-    names = Ownership.of(given)
-    moment = not_trading_since(gathering.targets, names, given.oms_since_filter)
-    since = f", since {moment.astimezone(UTC):%H:%M} UTC" if moment else ""
-    return f"{modes_in_words(gathering.targets, names)}{since}"
+    return modes_in_words(gathering.targets, Ownership.of(given), given.oms_since_filter)
 
 
 def _facts(alarm: Alarm, gathering: Gathering) -> list[str]:
     """Return what a chat is told besides the summary, a line each."""
+    given = alarm.settings
     failed = gathering.operation.failed if gathering.operation else ()
-    faults = [f"{variable}: {fault}" for variable, fault in alarm.faults.items()]
+    all_trade = gathering.targets and all(map(trades, gathering.targets))
     to_do = (
-        [] if gathering.targets and all(map(trades, gathering.targets)) else [_return_command(alarm.settings)]
+        []
+        if all_trade
+        else [f"to return what is ours to trading: {return_command(given.service_account_dir)}"]
     )
-    return [*map(str, failed), *lines(gathering.targets), *faults, *gathering.notes, *to_do]
-
-
-def _return_command(given: Alert) -> str:
-    return f"to return what is ours to trading: {return_command(given.service_account_dir)}"
+    faults = [f"{variable}: {fault}" for variable, fault in alarm.faults.items()]
+    return [
+        *map(str, failed[:_CAUSES_TOLD]),
+        *to_do,
+        *faults,
+        *gathering.notes,
+        *lines(gathering.targets, given.verify_condition),
+    ]
 
 
 def _details(alarm: Alarm, gathering: Gathering) -> dict[str, Any]:

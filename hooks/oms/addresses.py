@@ -85,7 +85,7 @@ class Addresses:
             if error.errno == socket.EAI_NONAME:
                 self._known.pop(base, None)
             words = (error.strerror or "no answer").lower()
-            return f"{base.host} is not resolved: {words}", error.errno == socket.EAI_NONAME
+            return f"{base.host} is not resolved ({words})", error.errno == socket.EAI_NONAME
         addresses = {str(sockaddr[0]) for *_, sockaddr in found}
         self._known[base] = tuple(Address(base, ip) for ip in sorted(addresses, key=_in_order))
         return None, False

@@ -109,6 +109,11 @@ class Requests:
         return sum(asked.tries for asked in self._asked.values())
 
     @property
+    def asked(self) -> list[str]:
+        """Whom it was sent to."""
+        return sorted(target.label for target in self._asked)
+
+    @property
     def begun(self) -> bool:
         """Whether a request may have arrived anywhere."""
         return any(asked.may_have_arrived for asked in self._asked.values())

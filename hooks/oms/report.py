@@ -10,35 +10,38 @@ from typing import Any
 from hooks.expression import Expression
 from hooks.oms.documents import Mode, Ownership, State, since
 from hooks.oms.target import Target
+from hooks.oms.words import agreeing
 
-_TRADING = "active: trading"
+_TRADING = "is active: trading"
 _NAMED = 4
+_MOST_LINES = 10
 
 
 def trades(target: Target) -> bool:
     """Whether the target was last seen trading."""
-    return _mode(target) is not None and _state_in_words(target, None) == _TRADING
+    mode = _mode(target)
+    return mode is not None and mode.state is State.ACTIVE
 
 
-def modes_in_words(targets: Sequence[Target], names: Ownership) -> str:
+def modes_in_words(targets: Sequence[Target], names: Ownership, since_filter: Expression) -> str:
     """Say in which mode each target is, those that do not trade first; what matters stands before who it is."""
+    moment = _held_since(targets, names, since_filter)
     told: dict[str, list[str]] = {}
     for target in sorted(targets, key=trades):
-        told.setdefault(_state_in_words(target, names), []).append(target.label)
+        told.setdefault(_state_in_words(target, names, moment), []).append(target.label)
     return "; ".join(_clause(labels, state, len(targets)) for state, labels in told.items())
 
 
 def _clause(labels: list[str], state: str, of: int) -> str:
-    is_, are = ("", "") if state.startswith(("cannot", "was")) else ("is ", "are ")
     if len(labels) == 1:
-        return f"{labels[0]} {is_}{state}"
+        return f"{labels[0]} {state}"
     rest = len(labels) - _NAMED
     listed = ", ".join(labels[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
     count = f"all {of}" if len(labels) == of else f"{len(labels)} of {of}"
-    return f"{count} {are}{state} ({listed})"
+    return f"{count} {agreeing(state, len(labels))} ({listed})"
 
 
-def _state_in_words(target: Target, names: Ownership | None) -> str:
+def _state_in_words(target: Target, names: Ownership, held_since: datetime | None) -> str:
     if target.mode is None:
         return "was not read in time: not known to trade"
     mode = target.mode.mode
@@ -47,37 +50,44 @@ def _state_in_words(target: Target, names: Ownership | None) -> str:
     if mode.state is State.ACTIVE:
         return _TRADING
     word = "in standby" if mode.state is State.STANDBY else mode.word
-    # Whose standby it is decides what may be done about it; of ours nothing more need be said.
-    whose = f" ({mode.owner})" if names and names.is_foreign(mode.owner) else ""
-    return f"{word}{whose}: not trading"
+    if names.is_foreign(mode.owner):
+        # Whose standby it is decides what may be done about it; of ours nothing more need be said.
+        return f"is {word} ({mode.owner}): not trading"
+    since = f" since {_clock(held_since)}" if held_since and names.is_ours(mode.owner) else ""
+    return f"is {word}: not trading{since}"
 
 
-def not_trading_since(
-    targets: Sequence[Target], names: Ownership, since_filter: Expression
-) -> datetime | None:
+def _clock(moment: datetime) -> str:
+    at = moment.astimezone(UTC)
+    return f"{at:%H:%M} UTC" if at.date() == datetime.now(UTC).date() else f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _held_since(targets: Sequence[Target], names: Ownership, since_filter: Expression) -> datetime | None:
     """Return since when the first of ours has not been trading, where the OMS tells it."""
-    ours = [mode for mode in map(_mode, targets) if mode and _is_held(mode, names)]
+    modes = [mode for mode in map(_mode, targets) if mode and mode.state is not State.ACTIVE]
+    ours = [mode for mode in modes if names.is_ours(mode.owner)]
     moments = [moment for mode in ours if (moment := since(since_filter, mode.document))]
     return min((moment for moment in moments if moment <= datetime.now(UTC)), default=None)
-
-
-def _is_held(mode: Mode, names: Ownership) -> bool:
-    return mode.state is not State.ACTIVE and names.is_ours(mode.owner)
 
 
 def _mode(target: Target) -> Mode | None:
     return target.mode.mode if target.mode else None
 
 
-def lines(targets: Sequence[Target]) -> list[str]:
-    """Tell each target in a line: its mode, whose, and what is wrong with its health."""
-    return [f"{target}{_health_in_words(target)}" for target in targets]
+def lines(targets: Sequence[Target], healthy: Expression | None = None) -> list[str]:
+    """Tell each target in a line, those that do not trade first: its mode, whose, and its health."""
+    worst_first = sorted(targets, key=trades)
+    told = [f"{target}{_health_in_words(target, healthy)}" for target in worst_first[:_MOST_LINES]]
+    rest = len(targets) - _MOST_LINES
+    return [*told, f"and {rest} more"] if rest > 0 else told
 
 
-def _health_in_words(target: Target) -> str:
-    if target.health is None:
+def _health_in_words(target: Target, healthy: Expression | None) -> str:
+    if target.health is None or healthy is None:
         return ""
-    return f"; its health: {target.health.problem or 'readable'}"
+    if target.health.problem is not None:
+        return f"; its health: {target.health.problem}"
+    return "; healthy" if target.health.meets(healthy) else "; not healthy"
 
 
 def details(targets: Sequence[Target], since_filter: Expression) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Target:
     def state_in_words(self) -> str:
         """What was last seen of its mode, as a phrase that follows its label."""
         if self.mode is None:
-            return "was not asked"
+            return "was not read"
         return f"is {self.mode.mode}" if self.mode.mode else f"cannot be read ({self.mode.problem})"
 
     def __str__(self) -> str:

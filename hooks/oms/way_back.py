@@ -120,7 +120,7 @@ class WayBack:
                     if health.asked and looks[target].asked
                 }
             )
-            noes.note({None: self._fleet.short})
+            noes.note({None: self._fleet.short or not targets})
             for target in (*targets, None):
                 if noes.reached(target):
                     told = f"{target}; its health: {_doubt(target)}" if target else self._fleet.problem
@@ -189,4 +189,6 @@ def _warn_of_trading(first_looks: Mapping[Target, Look]) -> None:
 def trading_or_left(targets: Collection[Target], is_foreign: Callable[[str | None], bool]) -> bool:
     """Whether every target was last seen trading, or held by somebody else."""
     modes = [target.mode.mode if target.mode else None for target in targets]
-    return all(mode is not None and (mode.state is State.ACTIVE or is_foreign(mode.owner)) for mode in modes)
+    return bool(modes) and all(
+        mode is not None and (mode.state is State.ACTIVE or is_foreign(mode.owner)) for mode in modes
+    )

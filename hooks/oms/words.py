@@ -22,6 +22,11 @@ def told_together(phrases: Iterable[tuple[str, str]], *, named: int = _NAMED) ->
 def _clause(labels: list[str], phrase: str, named: int) -> str:
     rest = len(labels) - named
     listed = ", ".join(labels[:named]) + (f" and {rest} more" if rest > 0 else "")
+    return f"{listed} {agreeing(phrase, len(labels))}"
+
+
+def agreeing(phrase: str, number: int) -> str:
+    """Return a phrase with its verb in the right number."""
     verb, space, said = phrase.partition(" ")
-    plural = {"is": "are", "was": "were"}.get(verb, verb) if len(labels) > 1 else verb
-    return f"{listed} {plural}{space}{said}"
+    plural = {"is": "are", "was": "were"}.get(verb, verb)
+    return f"{plural if number > 1 else verb}{space}{said}"
