@@ -1,10 +1,12 @@
 """The environment as frozen values, and every fault of it at once."""
 
+import asyncio
 import contextlib
+import socket
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import example, given
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from hooks import redaction, settings
-from hooks.attempt import Peer, _Sending, no_trust
+from hooks.attempt import NoAnswer, Outcome, Peer, no_trust
 from hooks.expression import Expression
 from hooks.oms.addresses import Address
 from hooks.paging.endpoint import Endpoint
@@ -768,21 +770,7 @@ def test_no_value_of_any_variable_raises_anything_else(kind: str, variables: dic
 
 
 HOSTS = st.sampled_from(
-    [
-        "oms",
-        "10.0.0.1",
-        "[::1]",
-        "[::1%25eth0]",
-        "[v1.x]",
-        "1.2.3.999",
-        "a_b",
-        "*",
-        "%2e",
-        "bücher",
-        "ß",
-        "h\\x",
-        "<h>",
-    ]
+    ["oms", "1.2.3.999", "[::1%25eth0]", "[v1.x]", "a_b", "*", "%2e", "bücher", "ß", "h\\x", "<h>"]
 )
 URLS = st.builds(
     lambda *parts: "".join(parts),
@@ -797,6 +785,19 @@ URLS = st.builds(
 LONG = "a" * 70_000
 
 
+def unknown(*_: Any, **__: Any) -> NoReturn:
+    """Stand in for the system's resolver: no name is known."""
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+async def asked_for_the_mode(read: settings.Oms) -> Outcome:
+    (base, *_) = read.oms_url
+    address = Address(base)
+    headers = {"Host": address.host_header}
+    peer = Peer(address.origin, trust=no_trust(), headers=headers, seconds=1, max_body_bytes=1)
+    return await peer.ask("GET", base.path + read.oms_mode_path, within=1)
+
+
 @given(url=URLS, path=TEXT.map(lambda text: f"/{text}"))
 @example(url="http://oms", path="/mödé")
 @example(url="http://oms", path="/a#b")
@@ -807,19 +808,11 @@ LONG = "a" * 70_000
 def test_an_address_and_a_path_that_are_accepted_can_be_asked(url: str, path: str) -> None:
     """Nothing that the settings let through breaks what is sent."""
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(MisconfiguredError):
+        patch.setattr(socket, "getaddrinfo", unknown)
         patch.setenv("OMS_URL", url)
         patch.setenv("OMS_MODE_PATH", path)
         read = settings.load(settings.Standby)
-        address = Address(read.oms_url[0])
-        peer = Peer(
-            address.origin,
-            trust=no_trust(),
-            headers={"Host": address.host_header},
-            seconds=1,
-            max_body_bytes=1,
-        )
-        request = peer._request("GET", read.oms_url[0].path + read.oms_mode_path, None, _Sending())
-        assert request.url.raw_path.startswith(b"/")
+        assert isinstance(asyncio.run(asked_for_the_mode(read)), NoAnswer)
     redaction.forget_all()
 
 
@@ -831,10 +824,10 @@ def test_an_address_and_a_path_that_are_accepted_can_be_asked(url: str, path: st
 def test_a_url_that_is_accepted_can_be_posted_to(url: str) -> None:
     """No page is lost to what is accepted."""
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(MisconfiguredError):
+        patch.setattr(socket, "getaddrinfo", unknown)
         patch.setenv("PAGERDUTY_EVENTS_URL", url)
         endpoint = Endpoint(settings.load(settings.Alert).pagerduty_events_url, seconds=1)
-        request = endpoint._peer._request("POST", endpoint._path, "{}", _Sending())
-        assert request.url.raw_path.startswith(b"/")
+        assert isinstance(asyncio.run(endpoint.post("{}", 1, decisive={202})), NoAnswer)
     redaction.forget_all()
 
 
