@@ -726,4 +726,4 @@ async def test_an_endless_application_is_not_read(ask: Ask, kubernetes: Kubernet
 
     reading = await ask(api, seconds=3)
 
-    assert reading.problem == "the Application cannot be read: longer than 16777216 bytes"
+    assert reading.problem == "the Application cannot be read: answered 200 longer than 16777216 bytes"

@@ -18,7 +18,7 @@ from typing import NoReturn
 import pytest
 
 from hooks.metrics import Metrics, TargetMetrics, serve
-from tests.watching import eventually, free_address, get, series, tool
+from tests.watching import eventually, get, series, tool
 
 STANDBY = TargetMetrics("10.0.0.1:8080", "standby", "argocd-sync", 61.5, 1_767_323_045.25)
 ACTIVE = TargetMetrics("10.0.0.2:8080", "active", "nobody", 0.0, 1_767_323_046.0)
@@ -32,16 +32,26 @@ ABOUT_THE_PROCESS = "process_"
 @pytest.fixture
 def metrics() -> Metrics:
     """Have seen every kind of target."""
-    metrics = Metrics()
+    metrics = Metrics(first_round_within=60)
     metrics.note_round(EVERYBODY, next_within=60)
     return metrics
 
 
+@contextlib.contextmanager
+def serving(metrics: Metrics, host: str = "127.0.0.1") -> Iterator[str]:
+    """Serve on any free port; yield the address."""
+    server = serve(metrics, f"{host}:0")
+    try:
+        yield f"{host}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 @pytest.fixture
 def address(metrics: Metrics) -> Iterator[str]:
-    """Serve on loopback; the thread of it ends with the process."""
-    with free_address() as address:
-        serve(metrics, address)
+    """Serve on loopback."""
+    with serving(metrics) as address:
         yield address
 
 
@@ -123,6 +133,14 @@ def test_a_scrape_may_be_compressed(address: str) -> None:
 
     assert status == 200
     assert b"oms_mode_info" in gzip.decompress(body)
+
+
+def test_before_its_first_round_has_ended_the_loop_has_time() -> None:
+    """An OMS that hangs at the start is no reason to be restarted."""
+    with serving(Metrics(first_round_within=60)) as address:
+        assert get(address, "/healthz")[0] == 200
+    with serving(Metrics(first_round_within=-1)) as address:
+        assert get(address, "/healthz")[0] == 503
 
 
 def test_health_is_whether_the_loop_turns(metrics: Metrics, address: str) -> None:
@@ -240,15 +258,13 @@ def test_who_says_nothing_is_given_up_without_a_word(address: str, capfd: pytest
 def test_what_cannot_be_listened_on_is_raised(address: str) -> None:
     """The command tells it."""
     with pytest.raises(OSError, match="Address already in use"):
-        serve(Metrics(), address)
+        serve(Metrics(60), address)
 
 
 @pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine speaks no IPv6")
 def test_ipv6_is_listened_on() -> None:
     """A cluster may have nothing else."""
-    with free_address("::1") as address:
-        serve(Metrics(), address)
-
+    with serving(Metrics(60), "[::1]") as address:
         assert get(address, "/metrics")[0] == 200
 
 
@@ -260,5 +276,5 @@ def test_nobody_is_asked_who_we_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getfqdn", look_up)
     monkeypatch.setattr(socket, "gethostbyaddr", look_up)
-    with free_address() as address:
-        serve(Metrics(), address)
+    with serving(Metrics(60)) as address:
+        assert get(address, "/healthz")[0] == 200
