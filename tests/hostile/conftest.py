@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.hostile.scene import Play
 
 # A scene mostly waits; more than this would only slow each other down.
-AT_ONCE = 6
+AT_ONCE = 4
 
 
 @pytest.fixture(scope="session")
@@ -24,15 +24,13 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> Authorities:
     return Authorities.made_in(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def play(request: pytest.FixtureRequest) -> Iterator[Play]:
-    """Return what became of a scene; all scenes of the module that were chosen are played side by side."""
+    """Return what became of a scene; all scenes that were chosen are played side by side, as tests go on."""
     chosen: list[Callable[[], Any]] = [
         callspec.params["scene"]
         for item in request.session.items
-        if item.path == request.path
-        and (callspec := getattr(item, "callspec", None))
-        and "scene" in callspec.params
+        if (callspec := getattr(item, "callspec", None)) and "scene" in callspec.params
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         played: dict[int, Future[Any]] = {id(scene): pool.submit(scene) for scene in chosen}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.hostile.environment import BRIEF, given
+from tests.hostile.environment import BRIEF, PATIENT, given
 from tests.hostile.oms import Oms
 from tests.hostile.pages import DELIVERED, EVENT, MESSAGE, trigger
 from tests.hostile.peer import Behaviour, Peer, reply, silence
@@ -85,12 +85,19 @@ class Paged(NamedTuple):
     messages: int
 
 
-def alert(table: Table, *oms: str, pagerduty: str = "127.0.0.1", fallback: str = "127.0.0.1") -> Paged:
+SHORTLY = PATIENT | {"ALERT_TIMEOUT_SECONDS": "4", "ALERT_FALLBACK_AFTER_SECONDS": "0.5"}
+
+
+def alert(
+    table: Table,
+    *oms: str,
+    pagerduty: str = "127.0.0.1",
+    fallback: str = "127.0.0.1",
+    times: Mapping[str, str] = PATIENT,
+) -> Paged:
     """Play syncfail-alert with PagerDuty and the fallback under these names."""
     with Peer(DELIVERED) as first, Peer(reply(200)) as second:
-        environment = given(
-            *oms, pagerduty=first, fallback=second, times=BRIEF, ALERT_FALLBACK_AFTER_SECONDS="0.3"
-        )
+        environment = given(*oms, pagerduty=first, fallback=second, times=times)
         environment["PAGERDUTY_EVENTS_URL"] = environment["PAGERDUTY_EVENTS_URL"].replace(
             "127.0.0.1", pagerduty
         )
@@ -125,13 +132,13 @@ PAGERDUTY = {"pagerduty.test": ["127.0.0.1"], "fallback.test": ["127.0.0.1"]}
             id="forty names of the OMS hang",
         ),
         pytest.param(
-            partial(alert, {"pagerduty.test": HANGS}, pagerduty="pagerduty.test"),
+            partial(alert, {"pagerduty.test": HANGS}, pagerduty="pagerduty.test", times=SHORTLY),
             0,
             1,
             id="PagerDuty's name hangs",
         ),
         pytest.param(
-            partial(alert, {"pagerduty.test": UNKNOWN}, pagerduty="pagerduty.test"),
+            partial(alert, {"pagerduty.test": UNKNOWN}, pagerduty="pagerduty.test", times=SHORTLY),
             0,
             1,
             id="PagerDuty's name is unknown",
@@ -212,7 +219,7 @@ class Pods(NamedTuple):
     port: int
 
 
-def every_pod(*third: Behaviour, minimum: str = "1") -> Pods:
+def every_pod(*third: Behaviour, seconds: str = "25", minimum: str = "1") -> Pods:
     """Play presync-standby for a name of three addresses, the last of which may misbehave."""
     pods = [Oms(), Oms(), Oms()]
     with ExitStack() as stack:
@@ -224,7 +231,7 @@ def every_pod(*third: Behaviour, minimum: str = "1") -> Pods:
         ]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         resolver = answering(folder, {"oms.test": [peer.host for peer in (first, *others)]})
-        settings = given(f"http://oms.test:{first.port}", times=BRIEF | {"STANDBY_TIMEOUT_SECONDS": "3"})
+        settings = given(f"http://oms.test:{first.port}", STANDBY_TIMEOUT_SECONDS=seconds)
         ending = run(
             "presync-standby",
             settings | {"OMS_EVERY_POD": "true", "OMS_MIN_TARGETS": minimum} | resolver,
@@ -245,10 +252,10 @@ def test_every_address_of_a_name_goes_into_standby(scene: Callable[[], Pods], pl
 @pytest.mark.parametrize(
     "scene",
     [
-        pytest.param(partial(every_pod, silence), id="never answers"),
-        pytest.param(partial(every_pod, reply(503)), id="is busy"),
-        pytest.param(partial(every_pod, Oms(stuck=True).answers()), id="goes on trading"),
-        pytest.param(partial(every_pod, minimum="4"), id="is one too few"),
+        pytest.param(partial(every_pod, silence, seconds="3"), id="never answers"),
+        pytest.param(partial(every_pod, reply(503), seconds="3"), id="is busy"),
+        pytest.param(partial(every_pod, Oms(stuck=True).answers(), seconds="3"), id="goes on trading"),
+        pytest.param(partial(every_pod, seconds="3", minimum="4"), id="is one too few"),
     ],
 )
 def test_one_pod_that_does_not_follow_returns_all(scene: Callable[[], Pods], play: Play) -> None:
@@ -256,4 +263,4 @@ def test_one_pod_that_does_not_follow_returns_all(scene: Callable[[], Pods], pla
     ending, modes_told, _, _ = play(scene)
     assert ending.code == 3
     for modes in modes_told:
-        assert modes in ([], ["standby", "active"])
+        assert modes == [] or modes[-1] == "active"

@@ -151,7 +151,11 @@ def test_a_refusal_tells_the_fallback_at_once(scene: Scene, play: Play) -> None:
     assert ending.seconds < AT_ONCE_SECONDS
 
 
-OVER_FALLBACK = partial(alert, times=BRIEF, ALERT_FALLBACK_AFTER_SECONDS="0.2")
+OVER_FALLBACK = partial(
+    alert,
+    times=BRIEF | {"ALERT_TIMEOUT_SECONDS": "3", "PAGERDUTY_ATTEMPT_TIMEOUT_SECONDS": "1"},
+    ALERT_FALLBACK_AFTER_SECONDS="0.2",
+)
 
 
 @pytest.mark.parametrize(
