@@ -1030,6 +1030,42 @@ class TestUndo:
         verdict = await every_pod(oms, STANDBY_TIMEOUT_SECONDS="5", STANDBY_UNDO_SECONDS="2")
         assert verdict.cause is Cause.UNDO_FAILED
 
+    @pytest.mark.parametrize("failure", [socket.EAI_AGAIN, None])
+    async def test_it_does_not_wait_for_a_resolver(
+        self, every_pod: Presync, network: Network, failure: int | None
+    ) -> None:
+        """Where they were is known: those that can be returned are, at once."""
+        first, second = Oms(drains_for=99), Oms()
+        when(2, lambda: network.names.update(oms=failure))
+        verdict = await every_pod(first, second, stop=stopped_after(3))
+        assert (Cause.TERMINATED, "active", "active") == (verdict.cause, first.mode, second.mode)
+        assert clock() == is_(3)
+
+    async def test_where_nobody_answers_a_name_that_is_not_resolved_tells_nothing(
+        self, every_pod: Presync, network: Network
+    ) -> None:
+        """It is not known to have left: unknown is not returned."""
+        oms = Oms(drains_for=99)
+        when(2, lambda: network.names.update(oms=None))
+        when(2, lambda: setattr(oms, "port", "closed"))
+        verdict = await every_pod(oms, stop=stopped_after(3))
+        assert verdict.cause is Cause.UNDO_FAILED
+
+    async def test_a_bug_undoes_what_was_moved(self, presync: Presync) -> None:
+        """Whatever it was: the OMS trades again, and the verdict says that it was a bug."""
+        oms = Oms(drains_for=99)
+
+        async def breaks(_: Request) -> Reply:
+            oms.mode_answer = oms.tell_mode
+            raise ZeroDivisionError("no such thing")
+
+        when(2, lambda: setattr(oms, "mode_answer", breaks))
+        verdict = await presync(oms)
+        assert (Cause.CRASHED, [ASKED, RETURNED], "active") == (verdict.cause, oms.told, oms.mode)
+        assert verdict.reason == (
+            "a bug: ZeroDivisionError: no such thing; what had been moved is returned: oms-1:80 is active"
+        )
+
     @pytest.mark.parametrize("cause", [Cause.TIMED_OUT, Cause.TERMINATED, Cause.REFUSED])
     async def test_hold_leaves_all_as_it_is(self, presync: Presync, cause: Cause) -> None:
         """STANDBY_ON_FAILURE=hold: whatever it was that failed."""
