@@ -69,12 +69,13 @@ async def read_operation(settings: Alert, deadline: Deadline) -> Reading:
 
 
 async def _asked(settings: Alert, peer: Peer, deadline: Deadline) -> Reading:
-    reading = Reading(problem="the Application was not asked for")
+    reading = unasked = Reading(problem="the Application was not asked for")
     async with aclosing(peer):
         async for _ in Rounds(_POLL_SECONDS, deadline):
             outcome = await peer.ask("GET", _path(settings), within=deadline.remaining)
             latest = _read(outcome)
-            cut_short = deadline.passed and not isinstance(outcome, Answer)
+            # An answer says more than the silence that our deadline cut short.
+            cut_short = deadline.passed and not isinstance(outcome, Answer) and reading != unasked
             if latest.operation is not None or (reading.operation is None and not cut_short):
                 reading = latest
             if (reading.operation and reading.operation.failed) or classify.read(outcome) is Next.REFUSED:
@@ -121,14 +122,20 @@ def _path(settings: Alert) -> str:
 def _read(outcome: Outcome) -> Reading:
     if not isinstance(outcome, Answer):
         return Reading(problem=f"the Application cannot be read: {outcome}")
+    document = None
+    fault = f"{outcome.status} {outcome.fault}" if outcome.fault else None
     try:
-        document = None if outcome.fault else strict_json.parse(outcome.body)
+        document = strict_json.parse(outcome.body)
     except ValueError as error:
-        return Reading(problem=f"the Application cannot be read: answered {outcome} ({error})")
-    if outcome.ok and not outcome.fault:
-        return _reading_of(document)
+        fault = fault or f"{outcome} ({error})"
+    if outcome.ok:
+        return (
+            Reading(problem=f"the Application cannot be read: answered {fault}")
+            if fault
+            else _reading_of(document)
+        )
     # A Status object says in `message` what kubectl would say.
-    said = _text(_at(document, "message")) or outcome.fault
+    said = _text(_at(document, "message"))
     told = f"{outcome.status} {said}" if said else str(outcome)
     return Reading(problem=f"the Application cannot be read: answered {told}")
 

@@ -105,7 +105,7 @@ class Peer:
         self._transport = httpx.AsyncHTTPTransport(
             verify=trust,
             trust_env=False,
-            proxy=httpx.Proxy(proxy) if proxy else None,
+            proxy=_through(proxy, trust) if proxy else None,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=30),
         )
 
@@ -159,9 +159,7 @@ class Peer:
                 await connection.aclose()
 
     def _request(self, method: str, path: str, body: str | None, progress: _Progress) -> httpx.Request:
-        url = self._urls.get(path) or self._urls.setdefault(
-            path, self._origin.copy_with(raw_path=path.encode())
-        )
+        url = self._url(path)
         extensions = {**self._extensions, "trace": progress.note}
         if body is None:
             return httpx.Request(method, url, headers=self._headers, extensions=extensions)
@@ -172,6 +170,14 @@ class Peer:
             content=body.encode(),
             extensions=extensions,
         )
+
+    def _url(self, path: str) -> httpx.URL:
+        if path not in self._urls:
+            try:
+                self._urls[path] = self._origin.copy_with(raw_path=path.encode())
+            except httpx.InvalidURL as error:
+                raise ValueError(str(error)) from None
+        return self._urls[path]
 
     async def _read(self, response: httpx.Response, text: bytearray) -> str | None:
         """Read the body into `text`, bounded also after decompression; return what is wrong with it."""
@@ -193,6 +199,11 @@ class Peer:
     async def aclose(self) -> None:
         """Close the connections that are kept."""
         await self._transport.aclose()
+
+
+def _through(proxy: str, trust: ssl.SSLContext) -> httpx.Proxy:
+    """Return a proxy whose own certificate, if it has one, is trusted as the peer's is."""
+    return httpx.Proxy(proxy, ssl_context=trust if proxy.startswith("https:") else None)
 
 
 class _Progress:

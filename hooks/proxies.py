@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_network
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from hooks import redaction
+from hooks.settings import http_url
 
 _HOST_PATTERN = re.compile(r"\*|\.?(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?(:\d+)?")
 
@@ -26,26 +27,19 @@ def route(url: str) -> Route:
     variables = getproxies_environment()
     parts = urlsplit(url)
     faults = _no_proxy_faults(variables.get("no", ""))
-    if proxy_bypass(parts.netloc.rpartition("@")[2], variables):
+    if proxy_bypass_environment(parts.netloc.rpartition("@")[2], variables):
         return Route(None, faults)
     for kind in (parts.scheme, "all"):
         proxy = variables.get(kind)
-        if proxy:
-            if proxy.isprintable():
-                redaction.hide_url(proxy, path=False)
-            if _is_usable(proxy):
-                return Route(proxy if "://" in proxy else f"http://{proxy}", faults)
+        if not proxy:
+            continue
+        redaction.hide_url(proxy, path=False)
+        try:
+            proxy.encode("ascii")
+            return Route(http_url(proxy if "://" in proxy else f"http://{proxy}"), faults)
+        except ValueError:
             faults[f"{kind.upper()}_PROXY"] = "is not an http(s) proxy: it is not used"
     return Route(None, faults)
-
-
-def _is_usable(proxy: str) -> bool:
-    try:
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        printed = proxy.isascii() and proxy.isprintable()
-        return printed and parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def _no_proxy_faults(listed: str) -> dict[str, str]:

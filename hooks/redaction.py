@@ -7,6 +7,7 @@ link must keep its query.
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,7 +16,7 @@ HIDDEN = "[redacted]"
 _SHORTEST_TOKEN = 8
 
 _secrets: set[str] = set()
-_longest_first: list[str] = []
+_any_secret: list[re.Pattern[str]] = []
 
 
 def hide(*secrets: str | None) -> None:
@@ -23,7 +24,9 @@ def hide(*secrets: str | None) -> None:
     for secret in filter(None, secrets):
         # The second is how it reads inside a document that is quoted as JSON.
         _secrets.update((secret, json.dumps(secret)[1:-1]))
-    _longest_first[:] = sorted(_secrets, key=len, reverse=True)
+    if _secrets:
+        # In one pass, the longest first: a short one that occurs in the mark, or in another, would mangle it.
+        _any_secret[:] = [re.compile("|".join(map(re.escape, sorted(_secrets, key=len, reverse=True))))]
 
 
 def hide_url(url: str, *, path: bool) -> None:
@@ -46,17 +49,15 @@ def hide_url(url: str, *, path: bool) -> None:
 def forget_all() -> None:
     """Start anew, for a process that plays several commands (the tests)."""
     _secrets.clear()
-    _longest_first.clear()
+    _any_secret.clear()
 
 
 def redact(value: Any) -> Any:
     """Return the same JSON-like value with every known secret replaced, in keys as well."""
-    if not _longest_first:
+    if not _any_secret:
         return value
     if isinstance(value, str):
-        for secret in _longest_first:
-            value = value.replace(secret, HIDDEN)
-        return value
+        return _any_secret[0].sub(HIDDEN, value)
     if isinstance(value, dict):
         return {redact(key): redact(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

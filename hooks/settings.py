@@ -99,8 +99,11 @@ def _base_urls(value: Any) -> Any:
     return tuple(dict.fromkeys(map(_base_url, listed)))
 
 
-def _url(text: str) -> str:
-    """Return a whole URL as a request line and a Host header can hold it; its query is the peer's own affair."""
+def http_url(text: str) -> str:
+    """Return a whole URL as a request line and a Host header can hold it; its query is the peer's own affair.
+
+    Raises ValueError when it is not an http(s) address.
+    """
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -115,7 +118,7 @@ def _url(text: str) -> str:
 
 
 def _secret_urls(value: SecretStr) -> SecretStr:
-    return SecretStr(",".join(map(_url, secret_urls(value))))
+    return SecretStr(",".join(map(http_url, secret_urls(value))))
 
 
 def secret_urls(value: SecretStr | None) -> list[str]:
@@ -181,7 +184,7 @@ def _default_body(text: str, *, description: str) -> Any:
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(http_url)]
 PathOfUrl = Annotated[str, AfterValidator(_path)]
 Jq = Annotated[Expression, BeforeValidator(_expression)]
 JqBody = Annotated[Expression, BeforeValidator(_body)]
