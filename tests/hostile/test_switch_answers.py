@@ -32,6 +32,7 @@ from tests.hostile.peer import (
     redirect,
     reply,
     reset_after,
+    silence,
 )
 from tests.hostile.process import run
 from tests.hostile.scene import Crowd, Played, crowd, scenes
@@ -186,6 +187,31 @@ def test_what_does_not_pass_takes_the_time_that_there_is(scene: Scene, play: Pla
     told = [request.document for request in peer.asked(SWITCH)]
     assert told.count(TO_STANDBY) > 1
     assert told[-1] == TO_ACTIVE
+
+
+NO_WAY_BACK: dict[str, Behaviour] = {
+    "refused": reply(403, b"not now"),
+    "silent": silence,
+    "accepted, not done": reply(200),
+}
+
+
+def standby_without_a_way_back(behaviour: Behaviour) -> Played:
+    """Play presync-standby where an OMS drains for ever, and meets its way back with this."""
+    oms = Oms(drains_for=10**9)
+    with Peer(oms.answers(switch=in_turn(oms.switch, behaviour))) as peer:
+        # Ends before it is asked a second time to go into standby.
+        times = BRIEF | {"OMS_ATTEMPT_TIMEOUT_SECONDS": "1"}
+        return Played(run("presync-standby", given(peer, times=times), within=5), peer, oms)
+
+
+@pytest.mark.parametrize("scene", scenes(standby_without_a_way_back, NO_WAY_BACK))
+def test_an_undo_that_fails_calls_for_a_person(scene: Scene, play: Play) -> None:
+    """It has its own exit code, and the reason names the target."""
+    ending, peer, oms = play(scene)
+    assert (ending.code, oms.mode) == (4, "standby")
+    assert peer.asked(SWITCH)[-1].document == TO_ACTIVE
+    assert peer.address in ending.reason
 
 
 def standby_taken_but(behaviour: Behaviour) -> Played:
