@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
+import hypothesis
 import pytest
 import structlog
 
@@ -15,6 +16,15 @@ from tests.hostile.certificates import Authorities
 from tests.hostile.peer import Behaviour, Peer
 
 S = TypeVar("S", bound=settings.Logging)
+
+# A busy machine is no fault of what is tested.
+hypothesis.settings.register_profile(
+    "unhurried",
+    parent=hypothesis.settings.default,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("unhurried")
 
 
 def _kinds(of: type[settings.Logging]) -> list[type[settings.Logging]]:
