@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from hooks import settings
+from hooks import command, settings
 from rehearsal.mock_oms import MockOms, Replica
 
 COMMANDS: dict[str, type[settings.Logging]] = {
@@ -66,10 +68,10 @@ class Commands:
         self._termination_log = folder / "termination-log"
         self._termination_log.touch()
 
-    def start(self, command: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    def start(self, name: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start one; sitecustomize.py of the folder, if there is one, is run in it first."""
         return subprocess.Popen(
-            [Path(sys.executable).with_name(command), *arguments],
+            [Path(sys.executable).with_name(name), *arguments],
             env={
                 **os.environ,
                 "PYTHONPATH": str(self._folder),
@@ -90,9 +92,9 @@ class Commands:
             process.kill()
         return Ended(process.returncode, stdout, stderr, self._termination_log.read_text())
 
-    def run(self, command: str, *arguments: str, **variables: str) -> Ended:
+    def run(self, name: str, *arguments: str, **variables: str) -> Ended:
         """Run one to its end."""
-        return self.ended(self.start(command, *arguments, **variables))
+        return self.ended(self.start(name, *arguments, **variables))
 
     def customise(self, source: str) -> None:
         """Let every process run this before anything else."""
@@ -123,14 +125,14 @@ def until(replica: Replica, mode: str) -> None:
 class TestArguments:
     """What a person can ask of every command."""
 
-    @pytest.mark.parametrize(("command", "kind"), COMMANDS.items(), ids=COMMANDS)
-    def test_help(self, commands: Commands, command: str, kind: type[settings.Logging]) -> None:
+    @pytest.mark.parametrize(("name", "kind"), COMMANDS.items(), ids=COMMANDS)
+    def test_help(self, commands: Commands, name: str, kind: type[settings.Logging]) -> None:
         """It lists every variable that the command reads, and changes nothing."""
-        ended = commands.run(command, "--help")
+        ended = commands.run(name, "--help")
         words = ended.stdout.split()
         assert (0, "", "") == (ended.code, ended.stderr, ended.termination_log)
-        assert [] == [name for name in kind.model_fields if name.upper() not in words]
-        assert ended.stdout.startswith(f"usage: {command} ")
+        assert [] == [variable for variable in kind.model_fields if variable.upper() not in words]
+        assert ended.stdout.startswith(f"usage: {name} ")
 
     def test_version(self, commands: Commands) -> None:
         """Its name and the version of the package, and nothing else."""
@@ -369,6 +371,23 @@ class TestABug:
         assert "getaddrinfo" in {frame["name"] for frame in frames}
         assert [frame for frame in frames if frame.get("locals")] == []
         assert TOKEN not in ended.stdout + ended.termination_log
+
+
+def test_what_asyncio_would_print_is_logged() -> None:
+    """Nothing but the log is written, whatever a loop has to say."""
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(command._unexpected)
+    with capture_logs() as lines:
+        loop.call_exception_handler({"message": "it was never retrieved", "exception": ValueError("x")})
+    loop.close()
+    assert lines == [
+        {
+            "event": "unexpected",
+            "log_level": "debug",
+            "reason": "it was never retrieved",
+            "error": "ValueError('x')",
+        }
+    ]
 
 
 def _read_all(terminal: int) -> str:

@@ -86,17 +86,17 @@ class TestWhoTheyAre:
         network.add("oms", Oms())
         await every_pod.resolve(Deadline(5))
         assert (True, "1 of at least 2 addresses are there") == (every_pod.short, every_pod.problem)
-        assert str(every_pod) == "10.0.0.1:80 was not asked; 1 of at least 2 addresses are there"
+        assert str(every_pod) == "10.0.0.1:80 was not read; 1 of at least 2 addresses are there"
 
     @pytest.mark.parametrize(
         ("failure", "problem", "known", "unknown_to_dns"),
         [
             pytest.param(
-                socket.EAI_NONAME, "oms is not resolved: name or service not known", [], True, id="unknown"
+                socket.EAI_NONAME, "oms is not resolved (name or service not known)", [], True, id="unknown"
             ),
             pytest.param(
                 socket.EAI_AGAIN,
-                "oms is not resolved: temporary failure in name resolution",
+                "oms is not resolved (temporary failure in name resolution)",
                 ["10.0.0.1:80", "10.0.0.2:80"],
                 False,
                 id="failing",
@@ -207,6 +207,15 @@ class TestRequests:
         assert refusals == {fleet.targets[1]: Answer(409, b"no")}
         assert [("standby", 'argocd-sync/"1"')] == willing.told == refusing.told
         assert (True, 2, 1) == (requests.begun, requests.tries, clock())
+
+    async def test_whom_it_was_sent_to(self, network: Network, fleet: Fleet) -> None:
+        """Those that were only looked at are not among them."""
+        network.add("oms-1", Oms())
+        network.add("oms-2", Oms())
+        requests = Requests(BODY, "argocd-sync")
+        requests.see(await fleet.modes(fleet.targets, Deadline(5)))
+        await requests.send(fleet.targets[1:], Deadline(5))
+        assert ["oms-2:80"] == requests.asked
 
     @pytest.mark.parametrize("port", ["closed", "silent"])
     async def test_what_cannot_have_arrived_has_not_begun(

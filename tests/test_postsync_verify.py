@@ -213,6 +213,16 @@ class TestVerification:
         verdict = await postsync(oms, VERIFY_CONDITION=condition, VERIFY_TIMEOUT_SECONDS="2")
         assert (verdict.cause, oms.told) == (Cause.TIMED_OUT, [])
 
+    async def test_a_condition_may_read_the_environment(
+        self, postsync: Postsync, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """`env.NAME`: the version that is expected, say."""
+        monkeypatch.setenv("EXPECTED_VERSION", "2")
+        old, new = waiting(health={"version": "1"}), waiting(health={"version": "2"})
+        given = {"VERIFY_CONDITION": ".version == env.EXPECTED_VERSION", "VERIFY_TIMEOUT_SECONDS": "2"}
+        assert (await postsync(new, stop=None, **given)).cause is None
+        assert (await postsync(old, stop=None, **given)).cause is Cause.TIMED_OUT
+
     async def test_the_reason_says_what_is_doubted(self, postsync: Postsync) -> None:
         """Only those that were not verified are named, each with what it said."""
         good, starting, down = waiting(), waiting(health=STARTING), waiting()

@@ -220,7 +220,7 @@ class TestWhatIsRemembered:
     @TURNED
     async def test_a_target_that_was_never_asked_is_unknown(self, target: Target) -> None:
         """It says so."""
-        assert ({}, "oms:80 was not asked") == (target.observation, str(target))
+        assert ({}, "oms:80 was not read") == (target.observation, str(target))
 
     @TURNED
     async def test_mode_and_health(self, target: Target, oms: Oms) -> None:

@@ -70,7 +70,7 @@ async def test_no_targets_are_never_verified(network: Network, fleet: Fleet) -> 
     """Nobody is not everybody."""
     failed = await way_of(fleet).verify(Deadline(3))
     assert failed == Verdict(
-        Cause.TIMED_OUT, "not healthy within 3 s: oms is not resolved: name or service not known"
+        Cause.TIMED_OUT, "not healthy within 3 s: oms is not resolved (name or service not known)"
     )
 
 
@@ -85,7 +85,7 @@ async def test_nothing_is_settled_while_the_name_is_not_resolved(network: Networ
     assert failed is not None
     assert failed.reason == (
         "not returned to trading within 3 s: 10.0.0.1:80 is active;"
-        " oms is not resolved: temporary failure in name resolution"
+        " oms is not resolved (temporary failure in name resolution)"
     )
 
 
