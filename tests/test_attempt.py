@@ -150,6 +150,18 @@ async def test_no_proxy_of_the_environment_is_taken(
     assert between.connections == 0
 
 
+def test_an_origin_that_is_no_address_is_a_value_error(speaking: Speaking) -> None:
+    """Settings let none through; what is made of them might."""
+    with pytest.raises(ValueError, match="Invalid IPv4 address"):
+        Peer("http://1.2.3.999", trust=no_trust(), seconds=1, max_body_bytes=1)
+
+
+async def test_a_path_that_no_request_line_holds_is_a_value_error(speaking: Speaking) -> None:
+    """It never reaches the peer."""
+    with pytest.raises(ValueError, match="too long"):
+        await speaking("http://127.0.0.1").ask("GET", "/" + "a" * 70_000, within=SOON)
+
+
 # What is answered
 
 

@@ -29,6 +29,7 @@ PERMANENT = set(STATUSES) - SUCCESSES - TEMPORARY
         pytest.param(classify.poll, SUCCESSES, {401, 403}, id="a look"),
         pytest.param(classify.page, {202}, PERMANENT, id="a page"),
         pytest.param(classify.fallback, SUCCESSES, set(), id="a fallback"),
+        pytest.param(classify.read, SUCCESSES, PERMANENT, id="a question to Kubernetes"),
     ],
 )
 def test_every_status_is_done_refused_or_asked_again(judge: Judge, done: set[int], refused: set[int]) -> None:
@@ -39,7 +40,7 @@ def test_every_status_is_done_refused_or_asked_again(judge: Judge, done: set[int
 
 
 @pytest.mark.parametrize("failure", Failure)
-@pytest.mark.parametrize("judge", [classify.switch, classify.poll, classify.page])
+@pytest.mark.parametrize("judge", [classify.switch, classify.poll, classify.page, classify.read])
 def test_without_an_answer_only_a_certificate_refuses(judge: Judge, failure: Failure) -> None:
     """Whatever else went wrong on the way may go right the next time."""
     judged = Next.REFUSED if failure is Failure.UNTRUSTED else Next.AGAIN

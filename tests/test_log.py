@@ -218,6 +218,19 @@ def test_a_closed_standard_output_stops_nobody(lines: Lines, monkeypatch: pytest
     log.logger().info("told")
 
 
+@pytest.mark.parametrize("stdout", [None, "closed"])
+def test_a_standard_output_that_never_was_is_no_terminal(
+    stdout: str | None, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads it, and nobody is stopped."""
+    closed = io.TextIOWrapper(io.BytesIO())
+    closed.close()
+    monkeypatch.setattr(sys, "stdout", stdout and closed)
+    configure("auto")
+    log.logger().info("told")
+    assert not log.on_terminal()
+
+
 def test_a_person_reads_lines(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     """With the same facts and no secret."""
     redaction.hide(SECRET)

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -724,6 +725,47 @@ def test_what_has_no_default_cannot_be_made_do_without() -> None:
     with pytest.raises(MisconfiguredError) as misconfigured:
         settings.load_what_can_be_used(settings.Standby)
     assert misconfigured.value.faults == {"OMS_URL": "is missing"}
+
+
+# What changes
+
+
+def test_files_tell_that_they_have_changed(
+    authorities: Authorities, loading: Loading, tmp_path: Path
+) -> None:
+    """Written anew, put in another's place, added or gone; nothing else is looked at."""
+    secrets = put(tmp_path, {"OMS_ADMIN_TOKEN": b"old", "unrelated": b""})
+    variables = {"OMS_URL": "http://oms", "SECRETS_DIR": secrets, "OMS_CA_FILE": str(authorities.ca_file)}
+    read = loading(settings.Verification, **variables)
+    assert isinstance(read, settings.Oms)
+    token = tmp_path / "OMS_ADMIN_TOKEN"
+
+    def changes() -> Iterator[None]:
+        put(tmp_path, {"unrelated": b"new"})
+        yield
+        put(tmp_path, {"OMS_ADMIN_TOKEN": b"longer"})
+        yield
+        put(tmp_path, {"next": b"LONGER"})
+        (tmp_path / "next").rename(token)
+        yield
+        put(tmp_path, {"OMS_REASON": b"deploy"})
+        yield
+        token.unlink()
+        yield
+
+    states = [settings.files_of(read)] + [settings.files_of(read) for _ in changes()]
+    assert [True, False, False, False, False] == [
+        before == after for before, after in itertools.pairwise(states)
+    ]
+    assert {authorities.ca_file, token} <= states[0].keys()
+    assert (None, None) == (states[0][tmp_path / "OMS_REASON"], states[-1][token])
+
+
+def test_without_files_nothing_can_change(loading: Loading) -> None:
+    """The environment does not."""
+    read = loading(settings.Verification, OMS_URL="http://oms")
+    assert isinstance(read, settings.Oms)
+    assert settings.files_of(read) == {}
 
 
 # Whatever is set

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,12 @@ async def test_a_deadline_counts_from_now() -> None:
         seen.append((round(deadline.remaining, 6), deadline.passed))
     assert seen == [(5, False), (0.5, False), (0, True), (0, True)]
     assert pytest.approx([deadline.seconds, deadline.at]) == [5, 6]
+
+
+async def test_with_less_than_a_millisecond_left_it_has_passed() -> None:
+    """Nothing could be done in it, and a clock is not exact."""
+    seen = [Deadline(seconds).passed for seconds in (0.01, 0.001, 0.0009, 0, -1)]
+    assert [False, False, True, True, True] == seen
 
 
 # Rounds
@@ -330,6 +337,13 @@ async def test_without_any_time_it_is_tried_once() -> None:
     """There is always an outcome to tell."""
     tries = Tries("only")
     assert (await tried(tries, seconds=0), tries.began) == ("only", [0])
+
+
+async def test_where_there_is_no_end_no_pause_is_longer_than_a_minute() -> None:
+    """A watch that lasts for ever is not put off for ever."""
+    tries = Tries(10**9, 10**9, "enough")
+    await tried(tries, seconds=math.inf, asked_pause=lambda outcome: outcome)
+    assert [60, 60] == gaps(tries.began)
 
 
 async def test_an_attempt_that_breaks_is_not_tried_again() -> None:
