@@ -20,6 +20,7 @@ from typing import NoReturn
 from hooks import command, settings
 from hooks.log import logger
 from hooks.metrics import Metrics, TargetMetrics, serve
+from hooks.oms.addresses import Address
 from hooks.oms.documents import Look, Ownership, State, since
 from hooks.oms.fleet import Fleet
 from hooks.oms.report import details, lines, modes_in_words, return_command
@@ -77,8 +78,8 @@ class Watchdog:
         )
         self._in_standby = Beacon(lambda: self._given, self._page_of_standby, metrics.count_page)
         self._unreadable = Beacon(lambda: self._given, self._page_of_unreadable, metrics.count_page)
-        self._last_read: dict[str, tuple[State, float]] = {}
-        self._not_trading_since: dict[str, float] = {}
+        self._last_read: dict[Address, tuple[State, float]] = {}
+        self._not_trading_since: dict[Address, float] = {}
 
     async def run(self) -> None:
         """Look, and keep both incidents in the state that is wanted, for ever."""
@@ -101,7 +102,7 @@ class Watchdog:
         return await self.fleet.modes(self.fleet.targets, deadline)
 
     def _conclude(self, looks: Mapping[Target, Look]) -> None:
-        seen = {target.label: self._seen(target.label, look) for target, look in looks.items()}
+        seen = {target.address: self._seen(target.address, look) for target, look in looks.items()}
         for beacon, wanted in zip(
             (self._in_standby, self._unreadable), self._vigil.note(now(), seen), strict=True
         ):
@@ -109,37 +110,40 @@ class Watchdog:
                 beacon.want(is_open=wanted is Wanted.OPEN)
         if seen:
             self._forget_all_but(seen)
-        told = tuple(self._metrics_of(label, of) for label, of in seen.items())
-        self._metrics.note_round(told, next_within=_longest_round(self._given))
+        told = [self._metrics_of(address, of) for address, of in seen.items()]
+        # Two names behind one address share a label: the worse is told.
+        worst_last = sorted(told, key=lambda of: (of.mode != "active", of.standby_seconds))
+        by_label = {of.target: of for of in worst_last}
+        self._metrics.note_round(tuple(by_label.values()), next_within=_longest_round(self._given))
 
-    def _seen(self, label: str, look: Look) -> Seen:
+    def _seen(self, address: Address, look: Look) -> Seen:
         if look.mode is None:
-            return Seen(look, self._last_read[label][0] if label in self._last_read else None)
-        self._last_read[label] = (look.mode.state, time.time())
+            return Seen(look, self._last_read[address][0] if address in self._last_read else None)
+        self._last_read[address] = (look.mode.state, time.time())
         if look.mode.state is State.ACTIVE:
-            self._not_trading_since.pop(label, None)
+            self._not_trading_since.pop(address, None)
         else:
-            self._not_trading_since.setdefault(label, now())
+            self._not_trading_since.setdefault(address, now())
         moment = since(self._given.oms_since_filter, look.mode.document)
         age = (datetime.now(UTC) - moment).total_seconds() if moment else None
         return Seen(look, look.mode.state, age if age is not None and age >= 0 else None)
 
-    def _forget_all_but(self, seen: Mapping[str, Seen]) -> None:
+    def _forget_all_but(self, seen: Mapping[Address, Seen]) -> None:
         for remembered in (self._last_read, self._not_trading_since):
-            for label in remembered.keys() - seen.keys():
-                del remembered[label]
+            for address in remembered.keys() - seen.keys():
+                del remembered[address]
 
-    def _metrics_of(self, label: str, seen: Seen) -> TargetMetrics:
+    def _metrics_of(self, address: Address, seen: Seen) -> TargetMetrics:
         mode = seen.look.mode
         names = Ownership.of(self._given)
-        begun = self._not_trading_since.get(label)
+        begun = self._not_trading_since.get(address)
         seconds = max(seen.age or 0.0, now() - begun if begun is not None else 0.0)
         return TargetMetrics(
-            target=label,
+            target=address.label,
             mode=mode.state.value if mode else "unreadable",
             owner=_owner_in_words(names, mode.owner) if mode else "",
             standby_seconds=seconds,
-            last_read=self._last_read[label][1] if label in self._last_read else None,
+            last_read=self._last_read[address][1] if address in self._last_read else None,
         )
 
     async def _read_files_again(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -20,7 +21,7 @@ def parse(body: bytes) -> Any:
     U+FFFD, since jq fails on it.
     """
     try:
-        text = body.decode("utf-8-sig")
+        text = body.removeprefix(codecs.BOM_UTF8).decode()
         document = json.loads(
             text,
             parse_constant=_no_constant,

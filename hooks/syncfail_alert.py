@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -72,6 +73,8 @@ async def decide(alarm: Alarm, stop: asyncio.Event) -> Verdict:
     except Exception as error:  # noqa: BLE001  # told in the page: a page that lacks a fact beats no page
         logger().error("gathering_broke", exc_info=True)
         gathering.notes.append(f"a bug cut the gathering of facts short: {type(error).__name__}: {error}")
+    with contextlib.suppress(Exception):  # what cannot be closed must not cost the page
+        await gathering.aclose()
     endurance = Endurance(alarm.settings.alert_timeout_seconds, second_400_ends=True)
     verdict = await Delivery(alarm.settings, _page(alarm, gathering), endurance, hurry=stop).run()
     if alarm.prevented is not None:
@@ -111,6 +114,11 @@ class Gathering:
         if self._settings.alert_recovery == "return-to-active":
             self.recovery = "not finished"
             self.recovery = await self._recover()
+
+    async def aclose(self) -> None:
+        """Give up what connections are kept: the pager needs file descriptors of its own."""
+        if self._fleet is not None:
+            await self._fleet.aclose()
 
     @property
     def observations(self) -> dict[str, Any]:

@@ -81,11 +81,12 @@ class Addresses:
                 )
         except TimeoutError:
             return f"{base.host} is not resolved within {within:.3g} s", False
-        except socket.gaierror as error:
-            if error.errno == socket.EAI_NONAME:
+        except OSError as error:
+            # Not always a gaierror: the resolver may have no file descriptor left.
+            unknown = isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
+            if unknown:
                 self._known.pop(base, None)
-            words = (error.strerror or "no answer").lower()
-            return f"{base.host} is not resolved ({words})", error.errno == socket.EAI_NONAME
+            return f"{base.host} is not resolved ({(error.strerror or 'no answer').lower()})", unknown
         addresses = {str(sockaddr[0]) for *_, sockaddr in found}
         self._known[base] = tuple(Address(base, ip) for ip in sorted(addresses, key=_in_order))
         return None, False

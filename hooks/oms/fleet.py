@@ -111,7 +111,7 @@ class Requests:
     @property
     def asked(self) -> list[str]:
         """Whom it was sent to."""
-        return sorted(target.label for target in self._asked)
+        return sorted(target.label for target, asked in self._asked.items() if asked.tries)
 
     @property
     def begun(self) -> bool:

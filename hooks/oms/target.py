@@ -24,6 +24,7 @@ class Target:
     """One address of the OMS, and what was last seen there."""
 
     def __init__(self, address: Address, settings: Oms, documents: Documents, trust: ssl.SSLContext) -> None:
+        self.address = address
         self.label = address.label
         self.mode: Look | None = None
         self.health: HealthLook | None = None

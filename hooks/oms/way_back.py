@@ -163,9 +163,8 @@ class WayBack:
 
 
 def _doubt(target: Target) -> str:
-    if target.health is None:
-        return "was not asked"
-    return target.health.problem or "is not what VERIFY_CONDITION asks for"
+    problem = target.health.problem if target.health else "was not asked"
+    return problem or "is not what VERIFY_CONDITION asks for"
 
 
 def _step(requests: Requests, target: Target, look: Look, may_return: Callable[[str | None], bool]) -> Step:
