@@ -17,7 +17,7 @@ from tests.cluster.argo import APPLICATION, ARGOCD, Operation, Sync
 from tests.cluster.repository import ClusterRemote, DirectoryRemote, Images, Release, Remote, Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.cluster.kubectl import Manifest
 
@@ -94,14 +94,11 @@ def example(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     """Install everything but the OMS itself; take everything away at the end, also of a failure."""
     images = Images(hooks=_needed("HOOKS_IMAGE"), mock=_needed("MOCK_IMAGE"))
     _nothing_is_there()
-    with ExitStack() as taken_away:
-        if not os.environ.get("CLUSTER_KEEP"):
-            taken_away.callback(_take_away)
-        else:
-            taken_away.callback(partial(_take_away_unless_failed, request))
+    with ExitStack() as at_the_end:
+        at_the_end.callback(_unless_kept, request, _take_away)
         clone = tmp_path_factory.mktemp("platform")
         remote = _remote()
-        taken_away.callback(remote.remove)
+        at_the_end.callback(_unless_kept, request, remote.remove)
         platform = Repository(clone, remote, images)
         platform.commit(Release("1", first=True))
         _install(clone, platform.url, images)
@@ -168,9 +165,10 @@ def _of_argo_cd(clone: Path, url: str) -> list[Manifest]:
     return [project, application]
 
 
-def _take_away_unless_failed(request: pytest.FixtureRequest) -> None:
-    if not request.session.testsfailed:
-        _take_away()
+def _unless_kept(request: pytest.FixtureRequest, take_away: Callable[[], None]) -> None:
+    """Keep what a failed test left, if somebody wants to look at it."""
+    if not (os.environ.get("CLUSTER_KEEP") and request.session.testsfailed):
+        take_away()
 
 
 def _take_away() -> None:

@@ -180,22 +180,34 @@ class Remote(Protocol):
 
 
 class DirectoryRemote:
-    """A directory of this machine that Argo CD reaches."""
+    """A directory of this machine that Argo CD reaches: not there yet, empty, or a repository whose main is borrowed."""
 
     def __init__(self, directory: Path, url: str) -> None:
-        if directory.exists():
-            raise ValueError(f"{directory} is there already: it would be overwritten")
         self.url = url
         self._directory = directory
-        git(directory.parent, "init", "--quiet", "--bare", "--initial-branch=main", str(directory))
+        self._was_there = directory.exists()
+        self._is_ours = not self._was_there or not any(directory.iterdir())
+        if self._is_ours:
+            directory.mkdir(parents=True, exist_ok=True)
+            git(directory, "init", "--quiet", "--bare", "--initial-branch=main")
+        self._main_before = git(
+            directory, "for-each-ref", "--format=%(objectname)", "refs/heads/main"
+        ).strip()
 
     def publish(self, clone: Path) -> None:
-        """Push into the directory."""
-        git(clone, "push", "--quiet", "--force", str(self._directory), "main")
+        """Push into the directory; one with a working tree keeps it as it is."""
+        ignoring = "git -c receive.denyCurrentBranch=ignore receive-pack"
+        git(clone, "push", "--quiet", "--force", f"--receive-pack={ignoring}", str(self._directory), "main")
 
     def remove(self) -> None:
-        """Remove the directory."""
+        """Leave the directory as it was found."""
+        if not self._is_ours:
+            before = [self._main_before] if self._main_before else []
+            git(self._directory, "update-ref", *([] if before else ["-d"]), "refs/heads/main", *before)
+            return
         shutil.rmtree(self._directory)
+        if self._was_there:
+            self._directory.mkdir()
 
 
 class ClusterRemote:

@@ -15,6 +15,7 @@ from tests.cluster.repository import DirectoryRemote, Images, Release, Repositor
 from tests.k8s.tree import containers, hooks, standby_hooks, the, variables
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from rehearsal.manifests import Manifest
@@ -95,21 +96,48 @@ def test_argo_cd_is_told_where_the_tests_commit(tree: Path) -> None:
     assert application["spec"]["project"] == project["metadata"]["name"]
 
 
-def test_a_release_is_a_commit_that_argo_cd_can_fetch(tmp_path: Path) -> None:
-    """Two releases are two revisions of main in the directory that Argo CD reaches; in the end it is gone."""
-    clone, bare = tmp_path / "clone", tmp_path / "platform.git"
+def _absent(directory: Path) -> None:
+    assert not directory.exists()
+
+
+def _empty(directory: Path) -> None:
+    directory.mkdir()
+
+
+def _bare(directory: Path) -> None:
+    git(directory.parent, "init", "--quiet", "--bare", "--initial-branch=main", str(directory))
+
+
+def _with_a_working_tree(directory: Path) -> None:
+    git(directory.parent, "init", "--quiet", "--initial-branch=main", str(directory))
+    git(directory, "commit", "--quiet", "--allow-empty", "--message", "Somebody else's")
+
+
+@pytest.mark.parametrize("as_found", [_absent, _empty, _bare, _with_a_working_tree])
+def test_a_release_is_a_commit_that_argo_cd_can_fetch(
+    tmp_path: Path, as_found: Callable[[Path], None]
+) -> None:
+    """Two releases are two revisions of main in the directory that Argo CD reaches; in the end it is as it was."""
+    clone, directory = tmp_path / "clone", tmp_path / "platform.git"
     clone.mkdir()
-    remote = DirectoryRemote(bare, bare.as_uri())
+    as_found(directory)
+    before = _contents(directory)
+    remote = DirectoryRemote(directory, directory.as_uri())
     platform = Repository(clone, remote, IMAGES)
 
     first, second = platform.commit(Release("1", first=True)), platform.commit(Release("2"))
 
-    assert git(bare, "rev-list", "main").split() == [second, first]
-    assert git(bare, "show", f"{second}:{repository.OMS}/kustomization.yaml").count("--version-name=2") == 1
-    with pytest.raises(ValueError, match="is there already"):
-        DirectoryRemote(bare, bare.as_uri())
+    assert git(directory, "rev-list", "main").split() == [second, first]
+    assert git(tmp_path, "ls-remote", remote.url, "main").split()[0] == second
+    assert "--version-name=2" in git(directory, "show", f"{second}:{repository.OMS}/kustomization.yaml")
     remote.remove()
-    assert not bare.exists()
+    assert _contents(directory) == before
+
+
+def _contents(directory: Path) -> str | None:
+    if not directory.exists():
+        return None
+    return git(directory, "for-each-ref") if any(directory.iterdir()) else "empty"
 
 
 @pytest.mark.parametrize(
