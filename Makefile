@@ -2,20 +2,37 @@
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
+STAND_IN := stand-in/python:3.13-slim-trixie
+ON_BASES = $(if $(filter local,$(BASES)),--network host --build-arg PYTHON=$(STAND_IN))
+LABELS = --label org.opencontainers.image.version=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+	$(if $(REVISION),--label org.opencontainers.image.revision=$(REVISION))
+REVISION = $(shell git rev-parse HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock bench
+.PHONY: help demo test coverage test-cluster cluster check format lock bench soak image
 
 help: ## what can be made here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/ready ## play a good deployment, a stuck drain and a bad version
 	@$(BIN)/python -m rehearsal --scenario good-deployment --scenario stuck-drain --scenario bad-version
 
-test: check ## everything that CI runs
+test: check tests/k8s/node_modules ## everything that CI runs
+	$(BIN)/pytest $(ARGS)
+
+coverage: .venv/ready tests/k8s/node_modules ## the same tests, and which lines of hooks/ and rehearsal/ they run
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(ARGS)
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report
+
+test-cluster: .venv/ready ## the same for real: needs a kubeconfig with Argo CD (tests/cluster/README.md)
+	$(BIN)/pytest tests/cluster $(ARGS)
+
+cluster: ## a kind cluster with Argo CD, for test-cluster
+	tests/cluster/kind.sh
+
+soak: .venv/ready ## the watchdog for an hour: memory, file descriptors, CPU
+	$(BIN)/python benchmarks/watchdog.py --seconds 3600
 
 check: .venv/ready ## ruff, mypy, import-linter
 	$(BIN)/ruff check
@@ -30,10 +47,23 @@ format: .venv/ready ## let ruff mend what it can
 bench: .venv/ready ## against the scripts that these commands replace
 	$(BIN)/python benchmarks/against_scripts.py
 
+image: ## build argocd-standby-hooks and mock-oms; BASES=local where no registry can be reached
+ifeq ($(BASES),local)
+	docker image inspect $(STAND_IN) >/dev/null 2>&1 || images/stand-in.sh $(STAND_IN)
+endif
+	docker build --quiet $(ON_BASES) --target interpreter --tag argocd-standby-hooks:interpreter .
+	docker build --quiet $(ON_BASES) $(LABELS) --tag argocd-standby-hooks .
+	docker build --quiet $(LABELS) --tag mock-oms --file images/mock-oms/Dockerfile .
+
 lock: .venv/ready ## resolve requirements/*.in anew; no index is named
-	for set in run dev; do $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 \
+	for set in run build dev; do $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		requirements/$$set.in -o requirements/$$set.txt; done
+
+# Argo CD's and Prometheus' own schemas; without npm the tests that need them say so.
+tests/k8s/node_modules: tests/k8s/package-lock.json
+	@! command -v npm >/dev/null || npm ci --silent --no-audit --no-fund --prefix tests/k8s
+	@mkdir -p $@ && touch $@
 
 .venv/ready: requirements/dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv"; exit 1; }
