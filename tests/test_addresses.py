@@ -10,7 +10,7 @@ from hooks.attempt import Peer, no_trust
 from hooks.oms.addresses import Address, Addresses, Resolution
 from hooks.settings import BaseUrl
 
-SOON = 10.0
+SOON = 30.0
 OMS = BaseUrl("http", "oms", 8080, "/base")
 OTHER = BaseUrl("https", "other", 443, "")
 

@@ -25,7 +25,7 @@ from tests.hostile.certificates import Authorities
 
 BRIEF = 0.3
 # What a loaded machine may add.
-SOON = 10.0
+SOON = 30.0
 LONGEST = 1000
 MEBIBYTE = 1024 * 1024
 

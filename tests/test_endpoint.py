@@ -16,7 +16,7 @@ from tests.conftest import Serving
 from tests.hostile import peer as far
 from tests.hostile.certificates import Authorities
 
-SOON = 10.0
+SOON = 30.0
 ACCEPTED = far.reply(202, b'{"status":"success"}')
 
 At = Callable[[str], Endpoint]

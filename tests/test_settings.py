@@ -863,6 +863,8 @@ def test_an_address_and_a_path_that_are_accepted_can_be_asked(url: str, path: st
 @example(f"http://pagerduty/?{LONG}")
 @example("http://1.2.3.999/")
 @example("http://pagerduty/ä?ö#ü")
+@example("http://¡/")
+@example("http://xn--7a/")
 def test_a_url_that_is_accepted_can_be_posted_to(url: str) -> None:
     """No page is lost to what is accepted."""
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(MisconfiguredError):
