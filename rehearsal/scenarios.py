@@ -155,7 +155,7 @@ BAD_VERSION = Scenario(
             "return-to-active succeeded (0)",
         ),
         incident="open",
-        page=("oms", "{oms-0}, {oms-1}, {oms-2} are in standby: not trading"),
+        page=("oms", "all 3 are in standby: not trading", "{oms-0}, {oms-1}, {oms-2}"),
     ),
 )
 
