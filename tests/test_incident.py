@@ -290,6 +290,7 @@ def test_details_of_any_shape_are_taken(details: dict[str, Any]) -> None:
 MEBIBYTE = 1024 * 1024
 DOCUMENT = {"status": "degraded", "sessions": [{"venue": "XETR", "state": "down"}] * 40}
 OVERSIZED: dict[str, dict[str, Any]] = {
+    "a text that is a little too long": {"notes": 505_000 * "x"},
     "a long text": {"notes": MEBIBYTE * "x"},
     "a long text of wide characters": {"notes": MEBIBYTE * "\N{BANK}"},
     "a long text of control characters": {"notes": MEBIBYTE * "\0"},
@@ -302,7 +303,7 @@ OVERSIZED: dict[str, dict[str, Any]] = {
     "a long name": {MEBIBYTE * "n": {"a": {"b": 1}}},
     "many targets": {"targets": {f"oms-{number}": {"health_document": DOCUMENT} for number in range(500)}},
     "far too many targets": {
-        "targets": {f"{number}{250 * 'n'}": {"mode": 200 * "x"} for number in range(1_800)}
+        "targets": {f"{number}{250 * 'n'}": {"mode": 200 * "x"} for number in range(2_500)}
     },
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import pytest
@@ -792,6 +793,17 @@ async def test_the_details_hold_all_that_is_known(alert: Alert) -> None:
     }
     assert "return-to-active" in alerted.details["return_to_active"]
     assert "faults_of_the_environment" not in alerted.details
+
+
+async def test_the_command_that_returns_it_names_the_namespace_where_that_is_known(
+    alert: Alert, tmp_path: Path
+) -> None:
+    """It is to be copied from a phone and run as it is."""
+    (tmp_path / "namespace").write_text("trading\n")
+
+    alerted = await alert(Oms("standby", MINE), SERVICE_ACCOUNT_DIR=str(tmp_path))
+
+    assert alerted.details["return_to_active"].startswith("kubectl -n trading create job oms-return-")
 
 
 async def test_what_it_is_about_is_told_as_pagerduty_wants_it(alert: Alert) -> None:
