@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import os
 import socket
 import struct
 import subprocess
@@ -18,7 +17,8 @@ from typing import NoReturn
 import pytest
 
 from hooks.metrics import Metrics, TargetMetrics, serve
-from tests.watching import eventually, get, series, tool
+from tests.daemon import tool
+from tests.watching import eventually, get, series
 
 STANDBY = TargetMetrics("10.0.0.1:8080", "standby", "argocd-sync", 61.5, 1_767_323_045.25)
 ACTIVE = TargetMetrics("10.0.0.2:8080", "active", "nobody", 0.0, 1_767_323_046.0)
@@ -115,7 +115,7 @@ def test_the_process_itself_is_told(address: str) -> None:
 
 def test_promtool_finds_no_fault(address: str) -> None:
     """Names, help and types are as Prometheus would have them."""
-    promtool = tool("promtool", "prometheus", os.environ)
+    promtool = tool("promtool", "prometheus")
     checked = subprocess.run(
         [promtool, "check", "metrics"],
         input=get(address, "/metrics")[1],

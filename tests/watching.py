@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
@@ -72,14 +69,3 @@ def eventually(condition: Callable[[], object], within: float = PATIENCE) -> Non
     while not condition():
         assert time.monotonic() < until, "it never came"
         time.sleep(0.01)
-
-
-def tool(name: str, package: str, environment: Mapping[str, str]) -> Path:
-    """Return where a program of the system is; without it skip the test, in CI fail it, saying how to get it."""
-    found = shutil.which(name)
-    if found is None:
-        how = f"{name} is needed: apt-get install {package}"
-        if environment.get("CI"):
-            pytest.fail(how)
-        pytest.skip(how)
-    return Path(found)
