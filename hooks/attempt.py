@@ -98,7 +98,13 @@ class Peer:
         except httpx.InvalidURL as error:
             raise ValueError(str(error)) from None
         self._urls: dict[str, httpx.URL] = {}  # few paths, asked again and again
-        self._headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
+        self._headers = {
+            # Given, so that httpx does not decode an international name by other rules than the resolver's.
+            "Host": origin.partition("://")[2],
+            "User-Agent": USER_AGENT,
+            "Accept-Encoding": "identity",
+            **(headers or {}),
+        }
         self._extensions = {"sni_hostname": tls_name} if tls_name else {}
         self._seconds = seconds
         self._max_body_bytes = max_body_bytes
