@@ -15,6 +15,7 @@ from tests.hostile.process import COMMANDS, Process, run
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 REFUSED = ("presync-standby", Oms().answers(switch=reply(403)), 1)
 TIMED_OUT = ("postsync-verify", Oms().answers(health=reply(503)), 3)
 PAGED = ("syncfail-alert", routes({EVENT: DELIVERED}), 0)

@@ -52,14 +52,14 @@ def echo(secrets: str, document: Mapping[str, str], code: int = 200, *, padding:
     return reply_json({**document, "note": "x" * padding + secrets}, code, [("X-Echo", secrets)])
 
 
-def told_by(command: str, behaviour: Behaviour, *arguments: str, brief: bool = True) -> Played:
+def told_by(command: str, behaviour: Behaviour, *arguments: str) -> Played:
     """Play a command whose far ends all answer everything like this."""
     with Peer(behaviour) as peer:
         environment = given(
             peer.url.replace("://", f"://{USER_INFO}@"),
             pagerduty=peer,
             fallback=peer,
-            times=TALKATIVE_BRIEF if brief else TALKATIVE,
+            times=TALKATIVE_BRIEF,
             ALERT_FALLBACK_AFTER_SECONDS="0.2",
         )
         return Played(run(command, environment, *arguments, within=15), peer, Oms())
