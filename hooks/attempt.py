@@ -189,7 +189,7 @@ class Peer:
         """Read the body into `text`, bounded also after decompression; return what is wrong with it."""
         coding = response.headers.get("content-encoding", "identity").strip().lower()
         if coding not in {"identity", "gzip", "x-gzip", "deflate", ""}:
-            return f"coded as {coding[:20]!r}, which was not asked for"
+            return f"coded as {redact(coding)[:20]!r}, which was not asked for"
         # 32: the header tells gzip from zlib.
         inflater = None if coding in {"identity", ""} else zlib.decompressobj(32 + zlib.MAX_WBITS)
         try:

@@ -10,7 +10,7 @@ import json
 import re
 from base64 import b64encode
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 HIDDEN = "[redacted]"
 _SHORTEST_TOKEN = 8
@@ -38,6 +38,7 @@ def hide_url(url: str, *, path: bool) -> None:
         return
     user_info = parts.netloc.rpartition("@")[0]
     hide(user_info, unquote(user_info), parts.password, unquote(parts.password or ""), parts.query)
+    hide(*(value for _, value in parse_qsl(parts.query) if len(value) >= _SHORTEST_TOKEN))
     if user_info:
         hide(b64encode(unquote(user_info).encode("utf-8", "replace")).decode())
     if path and len(parts.path) > 1:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hooks.oms.documents import Ownership
+from hooks.oms.documents import Ownership
 from hooks.oms.fleet import Fleet
-from hooks.oms.report import details, modes_in_words
+from hooks.oms.report import details, lines, modes_in_words, return_command
 from hooks.oms.target import Target
 from hooks.settings import Alert
 from hooks.waiting import Deadline
 from tests.conftest import Loading
-from tests.network import HEALTHY, Network, Oms, answering
+from tests.network import HEALTHY, STARTING, Network, Oms, answering
 
 pytestmark = pytest.mark.looptime
 
+OURS = "argocd-sync/run-1"
 SINCE = "2026-03-02T07:30:00Z"
 
 
@@ -54,13 +58,18 @@ def telling(document: Any) -> Oms:
     return oms
 
 
+def words(settings: Alert, targets: Sequence[Target]) -> str:
+    """Return the modes of these targets in words."""
+    return modes_in_words(targets, Ownership.of(settings), settings.oms_since_filter)
+
+
 @pytest.mark.parametrize(
     ("replicas", "told"),
     [
         pytest.param(
-            {"oms-1": Oms("standby", "us")}, "oms-1:8080 is in standby: not trading", id="in standby"
+            {"oms-1": Oms("standby", OURS)}, "oms-1:8080 is in standby: not trading", id="in standby"
         ),
-        pytest.param({"oms-1": Oms("draining", "us")}, "oms-1:8080 is draining: not trading", id="draining"),
+        pytest.param({"oms-1": Oms("draining", OURS)}, "oms-1:8080 is draining: not trading", id="draining"),
         pytest.param({"oms-1": Oms()}, "oms-1:8080 is active: trading", id="active"),
         pytest.param(
             {"oms-1": unreadable()}, "oms-1:8080 cannot be read: not known to trade", id="unreadable"
@@ -72,6 +81,26 @@ def telling(document: Any) -> Oms:
             id="in a long word",
         ),
         pytest.param(
+            {"oms-1": Oms("standby", "operator/alice")},
+            "oms-1:8080 is in standby (operator/alice): not trading",
+            id="in somebody else's standby",
+        ),
+        pytest.param(
+            {"oms-1": telling({"mode": "standby", "reason": OURS, "since": SINCE})},
+            "oms-1:8080 is in standby: not trading since 2026-03-02 07:30 UTC",
+            id="in our standby since a day that is long ago",
+        ),
+        pytest.param(
+            {"oms-1": telling({"mode": "standby", "reason": OURS, "since": "9999-12-31T00:00:00Z"})},
+            "oms-1:8080 is in standby: not trading",
+            id="in our standby since the future",
+        ),
+        pytest.param(
+            {"oms-1": telling({"mode": "standby", "reason": "operator/alice", "since": SINCE})},
+            "oms-1:8080 is in standby (operator/alice): not trading",
+            id="in somebody else's standby since some time",
+        ),
+        pytest.param(
             {"oms-1": Oms(), "oms-2": Oms("standby"), "oms-3": unreadable()},
             "oms-2:8080 is in standby: not trading; oms-3:8080 cannot be read: not known to trade; "
             "oms-1:8080 is active: trading",
@@ -79,17 +108,19 @@ def telling(document: Any) -> Oms:
         ),
         pytest.param(
             {"oms-1": Oms("standby"), "oms-2": Oms("standby"), "oms-3": Oms("standby", "operator/alice")},
-            "oms-1:8080, oms-2:8080, oms-3:8080 are in standby: not trading",
+            "2 of 3 are in standby: not trading (oms-1:8080, oms-2:8080); "
+            "oms-3:8080 is in standby (operator/alice): not trading",
             id="several of which the same is to be said",
         ),
         pytest.param(
             {f"oms-{number}": Oms() for number in range(1, 5)},
-            "oms-1:8080, oms-2:8080, oms-3:8080, oms-4:8080 are active: trading",
+            "all 4 are active: trading (oms-1:8080, oms-2:8080, oms-3:8080, oms-4:8080)",
             id="four, each named",
         ),
         pytest.param(
             {f"oms-{number}": unreadable() for number in range(1, 501)},
-            "oms-1:8080, oms-2:8080, oms-3:8080, oms-4:8080 and 496 more cannot be read: not known to trade",
+            "all 500 cannot be read: not known to trade "
+            "(oms-1:8080, oms-2:8080, oms-3:8080, oms-4:8080 and 496 more)",
             id="five hundred",
         ),
     ],
@@ -98,24 +129,94 @@ async def test_the_modes_of_all_targets_in_words(
     replicas: Mapping[str, Oms], told: str, network: Network, loading: Loading
 ) -> None:
     """In which mode each target is, and whether it trades."""
-    _, targets = await looked_at(network, loading, replicas)
-
-    assert modes_in_words(targets) == told
+    assert told == words(*await looked_at(network, loading, replicas))
 
 
-def test_without_targets_that_is_said() -> None:
-    """Nothing is not left out."""
-    assert modes_in_words(()) == "no target is known"
+async def test_the_earliest_of_ours_is_since_when(network: Network, loading: Loading) -> None:
+    """Of today the time is enough, of another day the date is told."""
+    today = datetime.now(UTC).replace(second=0, microsecond=0)
+    documents = [
+        {"mode": "standby", "reason": OURS, "since": moment}
+        for moment in (f"{today:%Y-%m-%dT%H:%M:%SZ}", "9999-12-31T00:00:00Z", None)
+    ]
+    replicas = {f"oms-{number}": telling(document) for number, document in enumerate(documents)}
+
+    told = words(*await looked_at(network, loading, replicas))
+
+    listed = "(oms-0:8080, oms-1:8080, oms-2:8080)"
+    assert (
+        told
+        in {
+            f"all 3 are in standby: not trading since {today:%H:%M} UTC {listed}",
+            f"all 3 are in standby: not trading since {today:%Y-%m-%d %H:%M} UTC {listed}",  # midnight was in between
+        }
+    )
 
 
-async def test_a_target_that_was_not_asked_is_not_known_to_trade(network: Network, loading: Loading) -> None:
+def test_without_targets_there_is_nothing_to_say(loading: Loading) -> None:
+    """Why there are none is for others to tell."""
+    assert not words(loading(Alert), ())
+
+
+async def test_a_target_that_was_not_read_is_not_known_to_trade(network: Network, loading: Loading) -> None:
     """SIGTERM may have come before."""
     settings = loading(Alert, OMS_URL="http://oms-1:8080")
     fleet = Fleet(settings)
     await fleet.resolve(Deadline(1))
 
-    assert modes_in_words(fleet.targets) == "oms-1:8080 cannot be read: not known to trade"
-    assert details(fleet.targets, settings.oms_since_filter) == {"oms-1:8080": {}}
+    assert words(settings, fleet.targets) == "oms-1:8080 was not read in time: not known to trade"
+    assert not trades(fleet.targets[0])
+    assert details(fleet.targets, settings.oms_since_filter) == {"oms-1:8080": {"mode": "not read in time"}}
+
+
+async def test_each_target_in_a_line(network: Network, loading: Loading) -> None:
+    """Those that do not trade first; whether it is healthy where that was asked, and why not."""
+    ill, silent = Oms("standby", OURS), Oms("standby", OURS)
+    ill.health = STARTING
+    silent.health_answer = answering(503, b"overloaded")
+    replicas = {"oms-1": Oms(), "oms-2": ill, "oms-3": silent, "oms-4": unreadable()}
+    settings, targets = await looked_at(network, loading, replicas)
+
+    assert lines(targets, settings.verify_condition) == [
+        f"oms-2:8080 is standby ({OURS}); not healthy",
+        f"oms-3:8080 is standby ({OURS}); its health: answered 503 overloaded",
+        "oms-4:8080 cannot be read (answered 503 starting up); healthy",
+        "oms-1:8080 is active; healthy",
+    ]
+    assert lines(targets) == [
+        f"oms-2:8080 is standby ({OURS})",
+        f"oms-3:8080 is standby ({OURS})",
+        "oms-4:8080 cannot be read (answered 503 starting up)",
+        "oms-1:8080 is active",
+    ]
+    assert [trades(target) for target in targets] == [True, False, False, False]
+
+
+async def test_a_crowd_is_told_in_ten_lines(network: Network, loading: Loading) -> None:
+    """Those that do not trade are among them."""
+    replicas = {f"oms-{number}": Oms() for number in range(1, 13)} | {"oms-13": Oms("standby")}
+    _, targets = await looked_at(network, loading, replicas)
+
+    told = lines(targets)
+    assert (told[0], told[-1], len(told)) == ("oms-13:8080 is standby", "and 3 more", 11)
+    assert len(lines(targets[:10])) == 10
+
+
+@pytest.mark.parametrize(
+    ("namespace", "command"),
+    [
+        pytest.param(b"trading\n", "kubectl -n trading create job ", id="told"),
+        pytest.param(None, "kubectl create job ", id="not mounted"),
+        pytest.param(b"\xff", "kubectl create job ", id="not readable"),
+    ],
+)
+def test_what_on_call_types(namespace: bytes | None, command: str, tmp_path: Path) -> None:
+    """In the namespace of the pod, where that is told; each time under a new name."""
+    if namespace is not None:
+        (tmp_path / "namespace").write_bytes(namespace)
+
+    assert return_command(tmp_path).startswith(command)
+    assert return_command(tmp_path).endswith("oms-return-$(date +%s) --from=cronjob/oms-return-to-active")
 
 
 async def test_the_details_hold_what_is_known_of_each_target(network: Network, loading: Loading) -> None:

@@ -14,6 +14,7 @@ from hooks import classify, strict_json
 from hooks.attempt import Answer, Failure, NoAnswer, Outcome
 from hooks.classify import Next
 from hooks.expression import Expression
+from hooks.redaction import redact
 from hooks.settings import Oms
 
 
@@ -37,7 +38,11 @@ class Mode:
     def word(self) -> str:
         """What it is called: an OMS's own word, where it is neither active nor in standby."""
         told = self.document.get("mode") if isinstance(self.document, dict) else None
-        return told[:32] if self.state is State.OTHER and isinstance(told, str) and told else self.state.value
+        return (
+            redact(told)[:32]
+            if self.state is State.OTHER and isinstance(told, str) and told
+            else self.state.value
+        )
 
     def __str__(self) -> str:
         return f"{self.word} ({self.owner})" if self.owner and self.state is not State.ACTIVE else self.word

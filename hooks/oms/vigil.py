@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
-from hooks.oms.addresses import Address
 from hooks.oms.documents import Look, Ownership, State
 
 
@@ -42,7 +42,7 @@ class Vigil:
         self._held_since: float | None = None
         self._unreadable_since: float | None = None
 
-    def note(self, now: float, targets: Mapping[Address, Seen]) -> tuple[Wanted | None, Wanted | None]:
+    def note(self, now: float, targets: Mapping[Any, Seen]) -> tuple[Wanted | None, Wanted | None]:
         """Take one round; return what is wanted of the standby and of the unreadable incident, None for no change."""
         return self._standby(now, targets), self._unreadable(now, targets)
 
@@ -54,7 +54,7 @@ class Vigil:
         """Return for how many seconds no target could be read."""
         return 0.0 if self._unreadable_since is None else now - self._unreadable_since
 
-    def _standby(self, now: float, targets: Mapping[Address, Seen]) -> Wanted | None:
+    def _standby(self, now: float, targets: Mapping[Any, Seen]) -> Wanted | None:
         held = [seen for seen in targets.values() if self._is_held(seen.look)]
         if held:
             oldest = max(seen.age or 0.0 for seen in held)
@@ -65,7 +65,7 @@ class Vigil:
             return Wanted.CLOSED
         return Wanted.OPEN if self.held_for(now) > self._standby_seconds else None
 
-    def _unreadable(self, now: float, targets: Mapping[Address, Seen]) -> Wanted | None:
+    def _unreadable(self, now: float, targets: Mapping[Any, Seen]) -> Wanted | None:
         if any(seen.look.mode for seen in targets.values()):
             self._unreadable_since = None
             return Wanted.CLOSED
