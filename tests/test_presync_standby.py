@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import socket
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -449,6 +450,14 @@ class TestSomebodyElses:
         assert verdict.reason == (
             f"somebody else holds the OMS: oms-2:80 is standby ({OPERATOR}); nothing had been moved"
         )
+
+    async def test_one_that_was_taken_while_another_was_slow_is_left(self, presync: Presync) -> None:
+        """Seconds pass while the slowest answers: what was seen before is looked at again before it is asked."""
+        slow, taken = Oms(), Oms()
+        slow.mode_answer = answered_late(3, slow.tell_mode)
+        when(1, lambda: taken.held_by(OPERATOR))
+        verdict = await presync(slow, taken)
+        assert (None, [ASKED], []) == (verdict.cause, slow.told, taken.told)
 
     async def test_what_another_run_took_over_is_that_runs(self, presync: Presync) -> None:
         """It counts as confirmed once in standby, and nothing more is sent to it."""
@@ -1023,6 +1032,15 @@ class TestUndo:
         assert verdict.reason.startswith("not returned to trading within 3 s: oms-1:80 cannot be read (")
         assert clock() == is_(8)
 
+    async def test_one_that_is_silent_does_not_hold_up_the_others(self, presync: Presync) -> None:
+        """They trade again at once; only the silent one is left for a person."""
+        good, mute = Oms(), Oms(drains_for=99)
+        when(3, lambda: setattr(mute, "mode_answer", silent))
+        verdict = await presync(good, mute, STANDBY_TIMEOUT_SECONDS="5")
+        assert verdict.cause is Cause.UNDO_FAILED
+        assert good.asked(SWITCH)[1] == is_(5)
+        assert "oms-1" not in verdict.reason.partition("It began with")[0]
+
     async def test_a_known_address_that_does_not_answer_is_a_failure(self, every_pod: Presync) -> None:
         """As long as its name has it, somebody may be there."""
         oms = Oms(drains_for=99)
@@ -1178,6 +1196,83 @@ class TestSigterm:
             f"SIGTERM before every target confirmed: oms-1:80 is draining ({ME});"
             " what had been moved is returned: oms-1:80 is active"
         )
+
+
+class Witness(Oms):
+    """An OMS to which anything may happen; it notes what must not."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__(
+            chance.choice(["active", "active", "active", "standby", "starting"]),
+            chance.choice([None, None, EARLIER_RUN, OPERATOR]),
+            drains_for=chance.choice([0, 0.5, 3, 99]),
+        )
+        self.chance = chance
+        self.found: str | None = None
+        """Its mode when the first request came: what it was when it was last looked at."""
+        self.wronged: list[str] = []
+        self.switch_answer = self.take
+        for _ in range(chance.randrange(6)):
+            when(chance.uniform(0, 12), chance.choice(self.events()))
+
+    def events(self) -> list[Callable[[], None]]:
+        """Return what may happen to it."""
+        return [
+            lambda: self.restart("active"),
+            lambda: self.restart("standby"),
+            lambda: self.restart("starting"),
+            lambda: self.held_by(OPERATOR),
+            lambda: self.held_by(OPERATOR, "draining"),
+            lambda: self.held_by(OPERATOR, "active"),
+            lambda: self.held_by("argocd-sync/run-3"),
+            lambda: setattr(self, "port", "closed"),
+            lambda: setattr(self, "port", "open"),
+            lambda: setattr(self, "mode_answer", self.chance.choice([hung_up, answering(503)])),
+            lambda: setattr(self, "mode_answer", self.tell_mode),
+        ]
+
+    async def take(self, request: Request) -> Reply:
+        """Do as it is told, or not; note a request that should not have come."""
+        if self.mode != "active" and self.reason == OPERATOR:
+            self.wronged.append(f"{self.mode} ({self.reason}) was told {request.document}")
+        self.found = self.found or self.mode
+        well: list[Behaviour] = [self.switch] * 6
+        badly = [lost(self.switch), answering(503), answering(202)]
+        return await self.chance.choice(well + badly)(request)
+
+    @property
+    def is_in_standby(self) -> bool:
+        """Whether a success may count it."""
+        return self.mode == "standby"
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether this run took it out of trading, and it still stands there in this run's name."""
+        return self.found not in {None, "standby"} and self.mode != "active" and self.reason == ME
+
+
+class TestWhateverHappens:
+    """Restarts, operators, other runs, lost answers, silence and SIGTERM, at random."""
+
+    @pytest.mark.parametrize("seed", range(40))
+    async def test_nobody_is_wronged_and_nothing_is_left_behind(self, presync: Presync, seed: int) -> None:
+        """All stand by and it says so, or what it moved trades again, or it says that a person is needed."""
+        random.seed(seed)  # the jitter of the looks
+        chance = random.Random(seed)
+        targets = [Witness(chance) for _ in range(chance.randint(1, 3))]
+        verdict = await presync(
+            *targets,
+            stop=stopped_after(chance.choice([99, 99, chance.uniform(0, 10)])),
+            STANDBY_TIMEOUT_SECONDS="10",
+            STANDBY_UNDO_SECONDS="5",
+            OMS_ATTEMPT_TIMEOUT_SECONDS="1",
+            STANDBY_IF_FOREIGN=chance.choice(["proceed", "wait", "refuse"]),
+        )
+        assert [] == [wrong for target in targets for wrong in target.wronged]
+        if verdict.cause is None:
+            assert [True for _ in targets] == [target.is_in_standby for target in targets]
+        elif verdict.cause is not Cause.UNDO_FAILED:
+            assert [False for _ in targets] == [target.is_left_behind for target in targets]
 
 
 @pytest.mark.looptime(False)  # noqa: FBT003  # as the mark takes it
