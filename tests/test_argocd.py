@@ -722,8 +722,8 @@ async def test_a_huge_application_is_read(ask: Ask, kubernetes: Kubernetes) -> N
 async def test_an_endless_application_is_not_read(ask: Ask, kubernetes: Kubernetes) -> None:
     """Memory is bounded, however much is sent."""
     block = b" " * 1024 * 1024
-    api = kubernetes(reply(200, b"{" + 17 * block))
+    api = kubernetes(reply(200, b"{" + 17 * block), silence)
 
-    reading = await ask(api, seconds=3)
+    reading = await ask(api, seconds=5)
 
     assert reading.problem == "the Application cannot be read: answered 200 longer than 16777216 bytes"

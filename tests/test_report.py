@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hooks.oms.documents import Ownership
-from hooks.oms.documents import Ownership
 from hooks.oms.fleet import Fleet
-from hooks.oms.report import details, lines, modes_in_words, return_command
+from hooks.oms.report import details, lines, modes_in_words, return_command, trades
 from hooks.oms.target import Target
 from hooks.settings import Alert
 from hooks.waiting import Deadline
