@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import pytest
@@ -887,6 +889,83 @@ class TestSigterm:
         oms.switch_answer = silent
         verdict = await postsync(oms, stop=stopped_after(2))
         assert (Cause.TERMINATED, 2) == (verdict.cause, clock())
+
+
+class Witness(Oms):
+    """A target of a roll-out to which anything may happen; it notes what must not."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__(
+            chance.choice(["standby", "standby", "standby", "active", "starting", "draining"]),
+            chance.choice([PRESYNC, PRESYNC, None, OPERATOR]),
+        )
+        self.chance = chance
+        self.streak = 0
+        """How many times in a row it said that it was healthy."""
+        self.wronged: list[str] = []
+        self.health_answer = self.tell
+        self.switch_answer = self.take
+        for _ in range(chance.randrange(6)):
+            when(chance.uniform(0, 12), chance.choice(self.events()))
+
+    def events(self) -> list[Callable[[], None]]:
+        """Return what may happen to it."""
+        return [
+            self.restart_visibly,
+            lambda: self.held_by(OPERATOR),
+            lambda: self.held_by(OPERATOR, "active"),
+            lambda: setattr(self, "mode", "standby"),
+            lambda: setattr(self, "health", STARTING),
+            lambda: setattr(self, "health", HEALTHY),
+            lambda: setattr(self, "mode_answer", answering(503)),
+            lambda: setattr(self, "mode_answer", self.tell_mode),
+        ]
+
+    def restart_visibly(self) -> None:
+        """Be down for longer than looks are apart, then start with another version."""
+        self.port = "closed"
+        self.restart("standby", STARTING)
+        when(1, lambda: setattr(self, "port", "open"))
+        when(self.chance.uniform(1, 4), lambda: setattr(self, "health", HEALTHY))
+
+    async def tell(self, request: Request) -> Reply:
+        """Tell its health, and count."""
+        self.streak = self.streak + 1 if self.health == HEALTHY else 0
+        return await self.tell_health(request)
+
+    async def take(self, request: Request) -> Reply:
+        """Trade again, or not; note a request that should not have come."""
+        if self.mode != "standby" or self.reason == OPERATOR or self.streak < 3:
+            self.wronged.append(f"{self.mode} ({self.reason}), {self.streak} times healthy")
+        well: list[Behaviour] = [self.switch] * 6
+        badly = [lost(self.switch), answering(503), answering(202)]
+        return await self.chance.choice(well + badly)(request)
+
+
+class TestWhateverHappens:
+    """Restarts, operators, illness and lost answers, at random."""
+
+    @pytest.mark.parametrize("seed", range(40))
+    async def test_nothing_is_returned_that_is_not_ours_and_verified(
+        self, postsync: Postsync, seed: int
+    ) -> None:
+        """And a success means that every target trades or is held by somebody else."""
+        random.seed(seed)  # the jitter of the looks
+        chance = random.Random(seed)
+        targets = [Witness(chance) for _ in range(chance.randint(1, 3))]
+        verdict = await postsync(
+            *targets,
+            stop=stopped_after(chance.choice([99, 99, chance.uniform(0, 10)])),
+            VERIFY_TIMEOUT_SECONDS="10",
+            STANDBY_UNDO_SECONDS="5",
+        )
+        assert [] == [wrong for target in targets for wrong in target.wronged]
+        if verdict.cause is None:
+            assert [] == [
+                (target.mode, target.reason)
+                for target in targets
+                if not (target.mode == "active" or (target.mode == "standby" and target.reason == OPERATOR))
+            ]
 
 
 @pytest.mark.looptime(False)  # noqa: FBT003  # as the mark takes it
