@@ -9,7 +9,7 @@ from typing import NoReturn
 from hooks import command
 from hooks.attempt import Failure
 from hooks.log import logger
-from hooks.oms.documents import Look, Mode, Ownership
+from hooks.oms.documents import Look, Ownership
 from hooks.oms.fleet import Fleet, Requests
 from hooks.oms.switching import Passage, Step
 from hooks.oms.target import Target
@@ -53,13 +53,12 @@ class Crossing:
         self._names = Ownership.of(settings)
         self._standby = Requests(settings.oms_standby_body, self._names.mine)
         self._active = Requests(settings.oms_active_body, self._names.mine)
-        self._before: dict[Target, Mode] = {}
         self._guarded: set[Target] = set()
         self._held: set[Target] = set()
         self._absent_since: float | None = None
 
     def _passage(self, target: Target) -> Passage:
-        return Passage(self._before.get(target), self._standby[target])
+        return Passage(self._standby.before.get(target), self._standby[target])
 
     async def reach_standby(self) -> Verdict:
         """Ask, and look until every target confirms in the same round."""
@@ -94,8 +93,15 @@ class Crossing:
             return Verdict(None, f"every target is in standby: {self._fleet}")
         if not self._may_begin(looks):
             return None
-        asking = [target for target, step in steps.items() if step is Step.ASK and self._is_guarded(target)]
-        return await self._ask({target: looks[target] for target in asking}, deadline)
+        asking = {target: looks[target] for target, step in steps.items() if step is Step.ASK}
+        refusals = await self._standby.send(asking, self._is_due, deadline)
+        for target, answer in refusals.items():
+            return Verdict(Cause.REFUSED, f"{target.label} refused to go into standby: {answer}")
+        return None
+
+    def _is_due(self, target: Target, look: Look) -> bool:
+        step = self._passage(target).to_standby(look, self._names, now())
+        return step is Step.ASK and self._is_guarded(target)
 
     @property
     def _good_enough(self) -> set[Step]:
@@ -119,15 +125,6 @@ class Crossing:
 
     def _is_guarded(self, target: Target) -> bool:
         return self._settings.standby_guard_condition is None or target in self._guarded
-
-    async def _ask(self, looks: Mapping[Target, Look], deadline: Deadline) -> Verdict | None:
-        for target, look in looks.items():
-            if look.mode is not None and not self._standby[target].may_have_arrived:
-                self._before[target] = look.mode
-        refusals = await self._standby.send(looks.keys(), deadline)
-        for target, answer in refusals.items():
-            return Verdict(Cause.REFUSED, f"{target.label} refused to go into standby: {answer}")
-        return None
 
     async def _guard(self, deadline: Deadline) -> Verdict | None:
         """Ask the guard of every target to which nothing was sent yet."""
@@ -178,42 +175,47 @@ class Crossing:
 
     async def undo(self, failed: Verdict) -> Verdict:
         """Return what this run moved to trading and confirm it; an undo that fails is the worse ending."""
-        moved = {target for target in self._before if self._passage(target).moved(self._names)}
+        moved = [target for target in self._standby.before if self._passage(target).moved(self._names)]
         if not moved:
             return Verdict(failed.cause, f"{failed.reason}; nothing had been moved")
         logger().warning("undo", targets=sorted(target.label for target in moved), reason=failed.reason)
         deadline = Deadline(self._settings.standby_undo_seconds)
-        async for _ in Rounds(self._settings.standby_poll_seconds, deadline):
-            moved -= await self._undo_round(moved, deadline)
-            if not moved:
-                return Verdict(
-                    failed.cause, f"{failed.reason}; what had been moved is returned: {self._fleet}"
-                )
+        # Each by itself: one that is silent must not hold up the others.
+        settled = await asyncio.gather(*(self._undo_one(target, deadline) for target in moved))
+        left = [target for target, is_settled in zip(moved, settled, strict=True) if not is_settled]
+        if not left:
+            return Verdict(failed.cause, f"{failed.reason}; what had been moved is returned: {self._fleet}")
         return Verdict(
             Cause.UNDO_FAILED,
-            f"not returned to trading within {deadline.seconds:g} s: {_listed(moved)};"
+            f"not returned to trading within {deadline.seconds:g} s: {_listed(left)};"
             f" a person is needed now. It began with: {failed.reason}",
         )
 
-    async def _undo_round(self, moved: Collection[Target], deadline: Deadline) -> set[Target]:
-        """Take one step back with every moved target; return those that are settled."""
-        looks = await self._fleet.modes(moved, deadline)
-        read = {target: look for target, look in looks.items() if look.mode is not None}
-        steps = {target: self._undo_step(target, look) for target, look in read.items()}
-        await self._active.send([target for target, step in steps.items() if step is Step.ASK], deadline)
-        if len(read) < len(looks):
-            # Asked last, and not for long: who can be returned does not wait for a resolver that hangs.
-            await self._fleet.resolve(Deadline(min(_PATIENCE_WITH_DNS, deadline.remaining)))
-            unread = looks.keys() - read.keys()
-            steps |= {target: self._undo_step(target, looks[target]) for target in unread}
-        settled = {target for target, step in steps.items() if step in {Step.CONFIRMED, Step.LEFT}}
-        for target in settled:
-            logger(target=target.label).info("undone", step=steps[target].name.lower(), mode=str(target))
-        return settled
+    async def _undo_one(self, target: Target, deadline: Deadline) -> bool:
+        """Return one target to trading; whether that is confirmed, or is somebody else's by now."""
+        rounds = Rounds(self._settings.standby_poll_seconds, deadline)
+        async for _ in rounds:
+            look = await target.read_mode(deadline.remaining)
+            gone = look.mode is None and await self._is_gone(target, deadline)
+            step = self._undo_step(target, look, gone=gone)
+            if step in {Step.CONFIRMED, Step.LEFT}:
+                logger(target=target.label).info("undone", step=step.name.lower(), mode=str(target))
+                return True
+            if step is Step.ASK:
+                await self._active.send({target: look}, self._may_be_returned, deadline)
+                rounds.hasten()
+        return False
 
-    def _undo_step(self, target: Target, look: Look) -> Step:
-        gone = target not in self._fleet.targets
+    def _may_be_returned(self, target: Target, look: Look) -> bool:
+        return self._undo_step(target, look, gone=False) is Step.ASK
+
+    def _undo_step(self, target: Target, look: Look, *, gone: bool) -> Step:
         return self._passage(target).undo(self._active[target], look, self._names, now(), gone=gone)
+
+    async def _is_gone(self, target: Target, deadline: Deadline) -> bool:
+        """Whether the target's address has left the name; a resolver that hangs is not waited for long."""
+        await self._fleet.resolve(Deadline(min(_PATIENCE_WITH_DNS, deadline.remaining)))
+        return target not in self._fleet.targets
 
 
 def _listed(targets: Collection[Target]) -> str:

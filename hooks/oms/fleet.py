@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from hooks.attempt import NoAnswer, Outcome
 from hooks.classify import Next
 from hooks.expression import Expression
 from hooks.oms.addresses import Address, Addresses
-from hooks.oms.documents import Documents, HealthLook, Look
+from hooks.oms.documents import Documents, HealthLook, Look, Mode
 from hooks.oms.switching import Asked
 from hooks.oms.target import Target, trust_of
 from hooks.oms.words import told_together
@@ -22,6 +22,7 @@ from hooks.waiting import Deadline, backed_off, now
 
 _FIRST_BACK_OFF = 0.1
 _LONGEST_BACK_OFF = 2.0
+_AGED = 0.5
 
 T = TypeVar("T")
 
@@ -94,6 +95,8 @@ class Requests:
         """Prepare the request; `body` builds it from our `name`."""
         self._build = body
         self._name = name
+        self.before: dict[Target, Mode] = {}
+        """The mode in which each target was at the last look before its first request."""
         self._asked: dict[Target, Asked] = {}
 
     def __getitem__(self, target: Target) -> Asked:
@@ -122,24 +125,42 @@ class Requests:
         """Take a round of looks into account."""
         self._asked.update({target: self[target].seen(look) for target, look in looks.items()})
 
-    async def send(self, targets: Collection[Target], deadline: Deadline) -> dict[Target, Outcome]:
-        """Send these targets the request, all at the same time; return those that refused it."""
-        former = {target: self[target] for target in targets}
-        # Noted before it is sent: SIGTERM may come while the request is under way.
-        self._asked.update({target: asked.again(now()) for target, asked in former.items()})
+    async def send(
+        self, looks: Mapping[Target, Look], is_due: Callable[[Target, Look], bool], deadline: Deadline
+    ) -> dict[Target, Outcome]:
+        """Send the request to these targets, all at the same time; return those that refused it.
+
+        A look that has aged, since another target was slow to answer, is repeated first: meanwhile somebody else
+        may have taken the target. `is_due` says of the latest look whether the request may go out.
+        """
         outcomes = await _gathered(
-            {target: target.switch(self._body, deadline.remaining) for target in targets}
+            {target: self._send(target, look, is_due, deadline) for target, look in looks.items()}
         )
-        for target, outcome in outcomes.items():
-            asked = self[target].answered(outcome, now(), _pause(former[target], outcome, deadline))
-            if isinstance(outcome, NoAnswer) and not outcome.may_have_arrived:
-                asked = replace(asked, may_have_arrived=former[target].may_have_arrived)
-            self._asked[target] = asked
         return {
             target: outcome
             for target, outcome in outcomes.items()
-            if classify.switch(outcome) is Next.REFUSED
+            if outcome is not None and classify.switch(outcome) is Next.REFUSED
         }
+
+    async def _send(
+        self, target: Target, look: Look, is_due: Callable[[Target, Look], bool], deadline: Deadline
+    ) -> Outcome | None:
+        if now() - look.asked_at > _AGED:
+            look = await target.read_mode(deadline.remaining)
+            self.see({target: look})
+        if not is_due(target, look):
+            return None
+        former = self[target]
+        if not former.may_have_arrived and look.mode is not None:
+            self.before[target] = look.mode
+        # Noted before it is sent: SIGTERM may come while the request is under way.
+        self._asked[target] = former.again(now())
+        outcome = await target.switch(self._body, deadline.remaining)
+        asked = self[target].answered(outcome, now(), _pause(former, outcome, deadline))
+        if isinstance(outcome, NoAnswer) and not outcome.may_have_arrived:
+            asked = replace(asked, may_have_arrived=former.may_have_arrived)
+        self._asked[target] = asked
+        return outcome
 
 
 _NOT_ASKED = Asked()

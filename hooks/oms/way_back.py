@@ -87,10 +87,13 @@ class WayBack:
             self._note_left(steps)
             if self._is_settled(steps):
                 return None
-            asking = [
-                target for target, step in steps.items() if step is Step.ASK and self._streaks.reached(target)
-            ]
-            for target, answer in (await requests.send(asking, deadline)).items():
+            asking = {target: looks[target] for target, step in steps.items() if step is Step.ASK}
+
+            def is_due(target: Target, look: Look) -> bool:
+                due = _step(requests, target, look, may_return) is Step.ASK
+                return due and self._streaks.reached(target)
+
+            for target, answer in (await requests.send(asking, is_due, deadline)).items():
                 return Verdict(Cause.REFUSED, f"{target.label} refused to trade again: {answer}")
             if asking:
                 rounds.hasten()
