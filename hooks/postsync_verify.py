@@ -28,9 +28,9 @@ async def decide(settings: Postsync, stop: asyncio.Event) -> Verdict:
         verdict = Verdict(
             Cause.TERMINATED, f"SIGTERM before the deployment was verified and returned: {fleet}"
         )
-    names = Ownership.of(settings)
-    if verdict.cause is None and trading_or_left(fleet.targets, names.is_foreign):
-        await _close_incident(settings, stop)
+    if verdict.cause is None and settings.pagerduty_routing_key is not None:
+        with contextlib.suppress(StoppedError):
+            await unless_stopped(stop, _close_incident(settings, fleet))
     await fleet.aclose()
     return verdict.with_targets(fleet.observations())
 
@@ -62,10 +62,12 @@ async def _verified(settings: Postsync, fleet: Fleet) -> Verdict:
     return failed or Verdict(None, f"every target is verified: {fleet}")
 
 
-async def _close_incident(settings: Postsync, stop: asyncio.Event) -> None:
-    """Close what syncfail-alert would have opened; a good deployment never fails because of a pager."""
-    if settings.pagerduty_routing_key is None:
-        return
-    page = Page.about(settings, SYNC_FAILED)
-    with contextlib.suppress(StoppedError):
-        await unless_stopped(stop, close(settings, page, seconds=_CLOSING_SECONDS))
+async def _close_incident(settings: Postsync, fleet: Fleet) -> None:
+    """Close what syncfail-alert would have opened, unless the OMS is in our standby still.
+
+    A good deployment never fails because of a pager.
+    """
+    deadline = Deadline(_CLOSING_SECONDS)
+    await fleet.modes(fleet.targets, deadline)
+    if trading_or_left(fleet.targets, Ownership.of(settings).is_foreign):
+        await close(settings, Page.about(settings, SYNC_FAILED), seconds=deadline.remaining)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterable
 
 import pytest
 
 from hooks import settings
 from hooks.attempt import Answer
 from hooks.expression import Expression
+from hooks.oms.documents import Look, Mode, State
 from hooks.oms.fleet import Fleet, Requests
-from hooks.waiting import Deadline
+from hooks.oms.target import Target
+from hooks.waiting import Deadline, now
 from tests.conftest import Loading
 from tests.network import (
     HEALTHY,
@@ -178,6 +181,16 @@ class TestRoundsOfLooks:
         assert ([True, False], 2) == ([look.mode is not None for look in looks.values()], clock())
 
 
+def looked(targets: Iterable[Target]) -> dict[Target, Look]:
+    """Return looks of this very moment: they need not be repeated."""
+    return {target: Look(now(), Mode(State.ACTIVE, None, {})) for target in targets}
+
+
+def due(_target: Target, _look: Look) -> bool:
+    """Let every request go out."""
+    return True
+
+
 class TestRequests:
     """One kind of request: what was asked of each target, and what came of it."""
 
@@ -203,7 +216,7 @@ class TestRequests:
         network.add("oms-1", willing)
         network.add("oms-2", refusing)
         requests = Requests(BODY, 'argocd-sync/"1"')
-        refusals = await requests.send(fleet.targets, Deadline(5))
+        refusals = await requests.send(looked(fleet.targets), due, Deadline(5))
         assert refusals == {fleet.targets[1]: Answer(409, b"no")}
         assert [("standby", 'argocd-sync/"1"')] == willing.told == refusing.told
         assert (True, 2, 1) == (requests.begun, requests.tries, clock())
@@ -214,7 +227,7 @@ class TestRequests:
         network.add("oms-2", Oms())
         requests = Requests(BODY, "argocd-sync")
         requests.see(await fleet.modes(fleet.targets, Deadline(5)))
-        await requests.send(fleet.targets[1:], Deadline(5))
+        await requests.send(looked(fleet.targets[1:]), due, Deadline(5))
         assert ["oms-2:80"] == requests.asked
 
     @pytest.mark.parametrize("port", ["closed", "silent"])
@@ -226,13 +239,13 @@ class TestRequests:
         oms.port = port  # type: ignore[assignment]
         network.add("oms-1", oms)
         requests = Requests(BODY, "argocd-sync")
-        refusals = await requests.send(fleet.targets[:1], Deadline(5))
+        refusals = await requests.send(looked(fleet.targets[:1]), due, Deadline(5))
         assert ({}, False, 1) == (refusals, requests.begun, requests.tries)
 
     async def test_a_name_that_is_not_known_has_not_begun_either(self, fleet: Fleet) -> None:
         """There was nobody to send it to."""
         requests = Requests(BODY, "argocd-sync")
-        await requests.send(fleet.targets[:1], Deadline(5))
+        await requests.send(looked(fleet.targets[:1]), due, Deadline(5))
         assert not requests.begun
 
     async def test_what_may_have_arrived_once_may_have_arrived(self, network: Network, fleet: Fleet) -> None:
@@ -241,9 +254,9 @@ class TestRequests:
         network.add("oms-1", oms)
         requests = Requests(BODY, "argocd-sync")
         oms.switch_answer = lost(oms.switch)
-        await requests.send(fleet.targets[:1], Deadline(5))
+        await requests.send(looked(fleet.targets[:1]), due, Deadline(5))
         oms.port = "closed"
-        await requests.send(fleet.targets[:1], Deadline(5))
+        await requests.send(looked(fleet.targets[:1]), due, Deadline(5))
         assert (True, 2) == (requests[fleet.targets[0]].may_have_arrived, requests[fleet.targets[0]].tries)
 
     @pytest.mark.parametrize("answer", [hung_up, silent, answering(500), answering(400)])
@@ -258,7 +271,7 @@ class TestRequests:
         oms.switch_answer = answer  # type: ignore[assignment]
         network.add("oms-1", oms)
         requests = Requests(BODY, "argocd-sync")
-        await requests.send(fleet.targets[:1], Deadline(5))
+        await requests.send(looked(fleet.targets[:1]), due, Deadline(5))
         assert (True, None) == (requests.begun, requests[fleet.targets[0]].accepted_at)
 
     async def test_it_is_noted_before_it_is_sent(self, network: Network, fleet: Fleet) -> None:
@@ -267,7 +280,7 @@ class TestRequests:
         oms.switch_answer = silent
         network.add("oms-1", oms)
         requests = Requests(BODY, "argocd-sync")
-        sending = asyncio.ensure_future(requests.send(fleet.targets[:1], Deadline(5)))
+        sending = asyncio.ensure_future(requests.send(looked(fleet.targets[:1]), due, Deadline(5)))
         await asyncio.sleep(1)
         sending.cancel()
         assert requests.begun
@@ -278,5 +291,5 @@ class TestRequests:
         oms.switch_answer = in_turn(answering(204))
         network.add("oms-1", oms)
         requests = Requests(Expression('{mode: "standby", reason: ., since: 1.5}'), "\ud800ü")
-        await requests.send(fleet.targets[:1], Deadline(5))
+        await requests.send(looked(fleet.targets[:1]), due, Deadline(5))
         assert '{"mode":"standby","reason":"�ü","since":1.5}' == oms.requests[0].body.decode()

@@ -43,6 +43,7 @@ class WayBack:
         self._poll_seconds = poll_seconds
         self._streaks: Streaks[Target] = Streaks(consecutive)
         self._refused_since: dict[Target, float] = {}
+        self._traded: set[Target] = set()
 
     async def verify(self, deadline: Deadline, *, deployed: bool = False) -> Verdict | None:
         """Look until every target was healthy so many times in a row.
@@ -81,17 +82,21 @@ class WayBack:
             )
             # Who stopped answering may have restarted: what it runs now was not verified.
             self._streaks.forget(target for target, look in looks.items() if look.mode is None)
+            self._traded |= _trading(looks)
             if verdict := _refused(looks) or self._judge(healths):
                 return verdict
             steps = {target: _step(requests, target, look, may_return) for target, look in looks.items()}
             self._note_left(steps)
             if self._is_settled(steps):
                 return None
-            asking = {target: looks[target] for target, step in steps.items() if step is Step.ASK}
+            asking = {
+                target: looks[target]
+                for target, step in steps.items()
+                if step is Step.ASK and self._streaks.reached(target)
+            }
 
             def is_due(target: Target, look: Look) -> bool:
-                due = _step(requests, target, look, may_return) is Step.ASK
-                return due and self._streaks.reached(target)
+                return _step(requests, target, look, may_return) is Step.ASK
 
             for target, answer in (await requests.send(asking, is_due, deadline)).items():
                 return Verdict(Cause.REFUSED, f"{target.label} refused to trade again: {answer}")
@@ -104,7 +109,6 @@ class WayBack:
     async def soak(self, seconds: float) -> Verdict | None:
         """Go on looking for so many seconds; a target that gives as many noes in a row has relapsed."""
         noes: Streaks[Target | None] = Streaks(self._consecutive)
-        traded: set[Target] = set()
         deadline = Deadline(seconds)
         async for _ in Rounds(self._poll_seconds, deadline):
             await self._fleet.resolve(deadline)
@@ -112,13 +116,11 @@ class WayBack:
             looks, healths = await asyncio.gather(
                 self._fleet.modes(targets, deadline), self._fleet.healths(targets, deadline)
             )
-            trading = {
-                target for target, look in looks.items() if look.mode and look.mode.state is State.ACTIVE
-            }
-            traded |= trading
+            trading = _trading(looks)
+            self._traded |= trading
             noes.note(
                 {
-                    target: not health.meets(self._healthy) or (target in traded - trading)
+                    target: not health.meets(self._healthy) or (target in self._traded - trading)
                     for target, health in healths.items()
                     if health.asked and looks[target].asked
                 }
@@ -173,6 +175,10 @@ def _doubt(target: Target) -> str:
 def _step(requests: Requests, target: Target, look: Look, may_return: Callable[[str | None], bool]) -> Step:
     may = look.mode is not None and may_return(look.mode.owner)
     return to_active(requests[target], look, now(), may_return=may)
+
+
+def _trading(looks: Mapping[Target, Look]) -> set[Target]:
+    return {target for target, look in looks.items() if look.mode and look.mode.state is State.ACTIVE}
 
 
 def _refused(looks: Mapping[Target, Look]) -> Verdict | None:
