@@ -51,7 +51,7 @@ def told(command: str, table: Table, *oms: Peer | str, **environment: str) -> Lo
         pytest.param(
             partial(told, command, {"oms.test": answer}, "http://oms.test", OMS_EVERY_POD=every), id=name
         )
-        for command in ("presync-standby", "postsync-verify", "return-to-active")
+        for command in ("presync-standby", "postsync-verify")
         for answer, every in ((HANGS, "false"), (HANGS, "true"), (FAILS, "false"), (UNKNOWN, "true"))
         for name in (f"{command}, {answer}{', every pod' if every == 'true' else ''}",)
     ],
