@@ -6,15 +6,20 @@ import argparse
 import asyncio
 import signal
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rehearsal import manifests
 from rehearsal.argo import jobs_in
+from rehearsal.docker_runner import DockerRunner
+from rehearsal.job import Runner, RunnerError
 from rehearsal.manifests import ManifestError
 from rehearsal.play import play
+from rehearsal.process_runner import ProcessRunner
 from rehearsal.scenarios import SCENARIOS
 from rehearsal.timeline import Timeline, console
 
+RUNNERS: Mapping[str, Callable[[Path], Runner]] = {"process": ProcessRunner, "docker": DockerRunner}
 SHIPPED = Path(__file__).resolve().parent.parent / "k8s" / "hooks"
 
 
@@ -25,14 +30,14 @@ def main() -> int:
         for scenario in SCENARIOS:
             print(f"{scenario.name:<24} {scenario.story}")
         return 0
-    if options.runner == "docker":
-        print("--runner docker comes with the image; play with --runner process", file=sys.stderr)
-        return 2
     try:
         return asyncio.run(_rehearse(options))
     except (ManifestError, OSError) as error:
         # OSError: a command that is not installed, or no second loopback address (macOS: ifconfig lo0 alias).
         print(f"{options.manifests}: {error}", file=sys.stderr)
+        return 2
+    except RunnerError as error:
+        print(f"--runner {options.runner}: {error}", file=sys.stderr)
         return 2
     except asyncio.CancelledError:
         print("ended before its end; what it started is ended too", file=sys.stderr)
@@ -53,7 +58,10 @@ def _options() -> argparse.Namespace:
         help="one of --list, again for more; default: all",
     )
     command.add_argument(
-        "--runner", choices=["process", "docker"], default="process", help="what runs the pods"
+        "--runner",
+        choices=RUNNERS,
+        default="process",
+        help="what runs the pods (docker: in the image, see make image)",
     )
     command.add_argument("--list", action="store_true", help="name the scenarios and stop")
     return command.parse_args()
@@ -70,7 +78,10 @@ async def _play_all(options: argparse.Namespace) -> int:
     jobs = jobs_in(manifests.render(options.manifests))
     timeline = Timeline(console())
     by_name = {scenario.name: scenario for scenario in SCENARIOS}
-    results = [await play(by_name[name], jobs, timeline) for name in options.scenario or by_name]
+    results = [
+        await play(by_name[name], jobs, timeline, RUNNERS[options.runner])
+        for name in options.scenario or by_name
+    ]
     if len(results) > 1:
         timeline.summary(results)
     return int(any(result.differences for result in results))

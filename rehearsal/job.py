@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from rehearsal import manifests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from rehearsal.manifests import Manifest, Pod, Secrets
 
@@ -36,7 +36,18 @@ class RunningPod(Protocol):
         """SIGKILL to all that is left of it."""
 
 
+class RunnerError(Exception):
+    """What runs the pods is not there, or refuses."""
+
+
 class Runner(Protocol):
+    @property
+    def changes(self) -> Sequence[tuple[str, str]]:
+        """What of the manifests is not as written when this runs them, each with what became of it."""
+
+    def resolve(self, table: Mapping[str, Sequence[str]]) -> None:
+        """Let these names resolve to these addresses from now on, and to none where there are none."""
+
     async def start(self, pod: Pod, tell: Callable[[str], None]) -> RunningPod:
         """Start the pod; `tell` gets every line that it prints."""
 

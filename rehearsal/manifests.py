@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ class Pod:
     environment: Mapping[str, str]
     # mount path -> file name -> content
     files: Mapping[str, Mapping[str, str]]
+    # securityContext, of the pod and the container together
+    security: Mapping[str, Any] = field(default_factory=dict)
 
 
 def render(directory: Path) -> list[Manifest]:
@@ -90,6 +92,7 @@ def pod(job: Manifest, *, name: str, uid: str, secrets: Secrets) -> Pod:
         command=command(job),
         environment={entry["name"]: _value(entry, fields) for entry in container.get("env", ())},
         files=_mounts(template["spec"], container, secrets),
+        security=template["spec"].get("securityContext", {}) | container.get("securityContext", {}),
     )
 
 

@@ -20,7 +20,6 @@ from rehearsal.beside import beside
 from rehearsal.ending import Outcome, differences
 from rehearsal.mock_oms import MockOms
 from rehearsal.mock_pagerduty import MockPagerDuty
-from rehearsal.process_runner import ProcessRunner
 from rehearsal.scenarios import TOKEN
 from rehearsal.stage import NEW, OLD, Stage
 from rehearsal.timeline import Result
@@ -28,9 +27,10 @@ from rehearsal.trading import in_words, whole
 from rehearsal.witness import Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from rehearsal.fact import Fact, Tell
+    from rehearsal.job import Runner
     from rehearsal.manifests import Manifest
     from rehearsal.scenarios import Scenario
     from rehearsal.timeline import Timeline
@@ -46,8 +46,13 @@ UUID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f-]{22}\b")
 STYLES = {"active": "green", "draining": "yellow", "standby": "cyan"}
 
 
-async def play(scenario: Scenario, jobs: list[Manifest], timeline: Timeline) -> Result:
-    """Play a scenario from the rendered Jobs. Raises ManifestError for what cannot be played."""
+async def play(
+    scenario: Scenario, jobs: list[Manifest], timeline: Timeline, runner: Callable[[Path], Runner]
+) -> Result:
+    """Play a scenario from the rendered Jobs, run by a `runner` that keeps its files in a directory.
+
+    Raises ManifestError for what cannot be played, and RunnerError.
+    """
     began = time.time()
     facts: list[Fact] = []
 
@@ -56,7 +61,7 @@ async def play(scenario: Scenario, jobs: list[Manifest], timeline: Timeline) -> 
         timeline.tell(replace(fact, more=_readable(fact.more, stage)))
 
     with ExitStack() as far_ends:
-        stage, circumstances = _stage(scenario, jobs, far_ends, tell)
+        stage, circumstances = _stage(scenario, jobs, runner, far_ends, tell)
         timeline.begin(scenario.name, scenario.story, circumstances, began)
         async with timeline.live(lambda: _now(stage)), Witness(stage, tell).looking():
             operation = await _act(scenario, stage)
@@ -75,7 +80,11 @@ async def play(scenario: Scenario, jobs: list[Manifest], timeline: Timeline) -> 
 
 
 def _stage(
-    scenario: Scenario, jobs: list[Manifest], far_ends: ExitStack, tell: Tell
+    scenario: Scenario,
+    jobs: list[Manifest],
+    make_runner: Callable[[Path], Runner],
+    far_ends: ExitStack,
+    tell: Tell,
 ) -> tuple[Stage, list[tuple[str, str]]]:
     """Open the far ends and set the scene; with it, what is not as in the manifests."""
     oms = far_ends.enter_context(
@@ -92,6 +101,7 @@ def _stage(
         **SHORTER,
         **scenario.variables,
     }
+    runner = make_runner(Path(far_ends.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-"))))
     stage = Stage(
         [manifests.with_variables(job, variables) for job in jobs],
         {
@@ -101,14 +111,15 @@ def _stage(
         oms=oms,
         oms_name=urlsplit(written).hostname or "",
         pagerduty=pagerduty,
-        runner=ProcessRunner(Path(far_ends.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-")))),
+        runner=runner,
         tell=tell,
     )
     stage.new_faults = scenario.new_faults
     stage.announce(installed=scenario.installed)
     for name, faults in scenario.faults.items():
         stage.replicas[name].faults = faults
-    return stage, [(" ".join(stage.replicas), _addresses(stage)), *_replaced(jobs, variables)]
+    circumstances = [(" ".join(stage.replicas), _addresses(stage)), *_replaced(jobs, variables)]
+    return stage, [*circumstances, *runner.changes]
 
 
 def _at_port(url: str, port: int) -> str:
@@ -125,10 +136,6 @@ def _replaced(jobs: list[Manifest], variables: Mapping[str, str]) -> Iterator[tu
             yield name, f"{before} → port {urlsplit(value).port}"
         elif before != value:
             yield name, f"{before} → {value}"
-    yield (
-        "SECRETS_DIR",
-        f"{manifests.variable(jobs[0], 'SECRETS_DIR')} → a directory of each pod, TERMINATION_LOG beside it",
-    )
 
 
 def _readable(text: str, stage: Stage) -> str:

@@ -27,6 +27,8 @@ TERMINATION_LOG = "/dev/termination-log"
 class ProcessRunner:
     """Starts pods as processes, all within one directory, which is the caller's to remove."""
 
+    changes = (("SECRETS_DIR", "as mounted → a directory of each pod, TERMINATION_LOG beside it"),)
+
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         shutil.copy(Path(__file__).with_name("names.py"), directory / "sitecustomize.py")

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rehearsal.fact import Tell
+    from rehearsal.job import Runner
     from rehearsal.manifests import Manifest, Secrets
     from rehearsal.mock_oms import MockOms, ModeChange, Replica
     from rehearsal.mock_pagerduty import MockPagerDuty
-    from rehearsal.process_runner import ProcessRunner
 
 OLD, NEW = "1", "2"
 # The Job controller takes 10 s.
@@ -43,7 +43,7 @@ class Stage:
         oms: MockOms,
         oms_name: str,
         pagerduty: MockPagerDuty,
-        runner: ProcessRunner,
+        runner: Runner,
         tell: Tell,
     ) -> None:
         self.oms = oms

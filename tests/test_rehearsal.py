@@ -107,13 +107,16 @@ def test_a_rehearsal_that_is_broken_off_leaves_nothing(ending: signal.Signals, t
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        pytest.param(["--runner", "docker"], "comes with the image", id="a runner that is not there yet"),
+        pytest.param(["--runner", "docker"], "make image", id="containers without an engine"),
         pytest.param(["--manifests", "/nowhere"], "/nowhere: ", id="a directory that is none"),
         pytest.param(["--scenario", "sunshine"], "good-deployment", id="a scenario that is none"),
     ],
 )
-def test_what_cannot_be_played_is_said(arguments: list[str], said: str, tmp_path: Path) -> None:
+def test_what_cannot_be_played_is_said(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Exit 2, one line that says why, no traceback."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine.sock")
     played = rehearse(*arguments, directory=tmp_path)
     assert played.returncode == 2
     assert said in played.stderr
