@@ -17,12 +17,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from pathlib import Path
 from statistics import median
 from typing import cast
 
-from benchmarks.far_end import Connection, Oms
+from benchmarks.far_end import NEVER, Connection, Oms
 from benchmarks.production import BIN, ROOT, install
 from benchmarks.results import Row, table
 
@@ -54,11 +54,11 @@ class Pod(Oms):
 
 
 @asynccontextmanager
-async def pods(count: int, network: str) -> AsyncIterator[tuple[list[Pod], list[str], int]]:
+async def pods(number: int, network: str) -> AsyncIterator[tuple[list[Pod], list[str], int]]:
     """Serve so many pods, each at an address of its own and all at one port; yields them, addresses and port."""
     loop = asyncio.get_running_loop()
-    fleet = [Pod() for _ in range(count)]
-    addresses = [f"{network}.{number // 250}.{number % 250 + 1}" for number in range(count)]
+    fleet = [Pod() for _ in range(number)]
+    addresses = [f"{network}.{nth // 250}.{nth % 250 + 1}" for nth in range(number)]
     async with AsyncExitStack() as servers:
         port = 0
         for pod, address in zip(fleet, addresses, strict=True):
@@ -191,14 +191,15 @@ def resolve(folder: Path, addresses: Sequence[str]) -> None:
 
 
 async def churn(folder: Path, fleet: Sequence[Pod], addresses: Sequence[str]) -> None:
-    """Replace one pod of ten every ten seconds, and leave it in standby every minute, for ever."""
-    for number in cycle(range(len(addresses))):
-        resolve(folder, list(islice(cycle(addresses), number, number + FEW)))
+    """Replace one pod of ten every ten seconds, for ever; every thirteenth is in standby as long as it is there."""
+    for step in count():
+        number = step % len(addresses)
         pod = fleet[(number + FEW - 1) % len(fleet)]
-        if number % 6 == 0:
-            pod.reason, pod.standby_at, pod.active_at = f"argocd-sync/{number}", 0.0, float("inf")
+        if step % (FEW + 3) == 0:
+            pod.reason, pod.standby_at, pod.active_at = f"argocd-sync/{step}", 0.0, NEVER
         else:
-            pod.reason, pod.standby_at, pod.active_at = None, float("inf"), 0.0
+            pod.reason, pod.standby_at, pod.active_at = None, NEVER, 0.0
+        resolve(folder, list(islice(cycle(addresses), number, number + FEW)))
         await asyncio.sleep(10)
 
 

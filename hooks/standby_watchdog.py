@@ -23,7 +23,7 @@ from hooks.metrics import Metrics, TargetMetrics, serve
 from hooks.oms.addresses import Address
 from hooks.oms.documents import Look, Ownership, State, since
 from hooks.oms.fleet import Fleet
-from hooks.oms.report import details, lines, modes_in_words, return_command
+from hooks.oms.report import details, lines, modes_in_words, return_command, trades
 from hooks.oms.target import Target
 from hooks.oms.vigil import Seen, Vigil, Wanted
 from hooks.paging.beacon import Beacon
@@ -164,19 +164,32 @@ class Watchdog:
         self._unreadable.renew()
 
     def _page_of_standby(self) -> Page:
-        minutes = _in_words(self._vigil.held_for(now()))
-        return self._page(Page.about(self._given, IN_STANDBY), f"the OMS has not been trading for {minutes}")
+        held_for = self._vigil.held_for(now())
+        if not held_for:
+            what = "our standby is over"
+        elif any(map(trades, self.fleet.targets)):
+            what = f"our standby has lasted {_in_words(held_for)}"
+        else:
+            what = f"the OMS has not been trading for {_in_words(held_for)}"
+        return self._page(Page.about(self._given, IN_STANDBY), what)
 
     def _page_of_unreadable(self) -> Page:
-        minutes = _in_words(self._vigil.unreadable_for(now()))
-        return self._page(
-            Page.about(self._given, UNREADABLE), f"nobody could read the OMS's mode for {minutes}"
-        )
+        unreadable_for = self._vigil.unreadable_for(now())
+        problems = [
+            target.mode.problem for target in self.fleet.targets if target.mode and target.mode.problem
+        ]
+        why = f" ({problems[0]})" if problems else ""
+        what = f"nobody could read the OMS's mode for {_in_words(unreadable_for)}{why}"
+        page = Page.about(self._given, UNREADABLE)
+        return self._page(page, what if unreadable_for else "the OMS's mode can be read again")
 
     def _page(self, page: Page, what: str) -> Page:
         given, targets = self._given, self.fleet.targets
         modes = modes_in_words(targets, Ownership.of(given), given.oms_since_filter)
         command = return_command(given.service_account_dir)
+        to_do = (
+            [] if targets and all(map(trades, targets)) else [f"to return what is ours to trading: {command}"]
+        )
         told = {
             "application": f"{page.namespace}/{page.application}",
             "targets": details(targets, given.oms_since_filter),
@@ -185,7 +198,7 @@ class Watchdog:
         return replace(
             page,
             summary="; ".join(filter(None, (f"{page.application}: {what}", modes, self.fleet.problem))),
-            facts=[f"to return what is ours to trading: {command}", *lines(targets)],
+            facts=[*to_do, *lines(targets)],
             details=told,
             links=links(given),
         )
@@ -204,7 +217,8 @@ def _owner_in_words(names: Ownership, owner: str | None) -> str:
 
 
 def _in_words(seconds: float) -> str:
-    minutes = round(seconds / 60)
+    minutes = int(seconds // 60)
     if minutes < 1:
         return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+    hours, rest = divmod(minutes, 60)
+    return " ".join(filter(None, (f"{hours} h" if hours else "", f"{rest} min" if rest else "")))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -29,7 +30,9 @@ from hooks.verdict import Cause, Verdict
 from hooks.waiting import Deadline, StoppedError, unless_stopped
 
 _WITHOUT_WHICH_NO_PAGE = frozenset({"PAGERDUTY_ROUTING_KEY", "PAGERDUTY_EVENTS_URL"})
+_COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _SHORT_REVISION = 8
+_LONGEST_REVISION = 40
 _CAUSES_TOLD = 2
 _LONGEST_CAUSE = 200
 
@@ -100,6 +103,7 @@ class Gathering:
         self.targets: tuple[Target, ...] = ()
         self.notes: list[str] = []
         self.problem: str | None = None
+        self.application_problem: str | None = None
         self.recovery: str | None = None
         self.operation: Operation | None = None
         self._alarm = alarm
@@ -140,6 +144,7 @@ class Gathering:
             return
         reading = await read_operation(self._settings, deadline)
         self.operation = reading.operation
+        self.application_problem = reading.problem
         if reading.problem is not None:
             self.notes.append(reading.problem)
 
@@ -188,7 +193,8 @@ def _page(alarm: Alarm, gathering: Gathering) -> Page:
         summary=f"{_application(given)}: Argo CD sync failed; whether the OMS trades could not be said",
     )
     try:
-        told = [_what_failed(given, gathering.operation), _modes(given, gathering)]
+        told = [_what_failed(given, gathering), _modes(given, gathering)]
+        told += _what_runs(gathering.operation)
         told += [f"recovery: {gathering.recovery}"] if gathering.recovery else []
         whole = replace(
             bare,
@@ -208,13 +214,35 @@ def _application(given: Alert) -> str:
     return given.argocd_app_name or "unknown (ARGOCD_APP_NAME is unset)"
 
 
-def _what_failed(given: Alert, operation: Operation | None) -> str:
+def _what_failed(given: Alert, gathering: Gathering) -> str:
     """Say which application at which revision, and what failed in which phase and why."""
+    operation = gathering.operation
     if operation is None:
-        return f"{_application(given)}: Argo CD sync failed"
-    revision = f" at {operation.revision[:_SHORT_REVISION]}" if operation.revision else ""
-    failed = "; ".join(_cut(str(resource), _LONGEST_CAUSE) for resource in operation.failed[:_CAUSES_TOLD])
-    return f"{_application(given)}{revision}: Argo CD sync failed{f': {failed}' if failed else ''}"
+        unknown = " (why could not be read)" if gathering.application_problem else ""
+        return f"{_application(given)}: Argo CD sync failed{unknown}"
+    revision = f" at {_short(operation.revision)}" if operation.revision else ""
+    failed = [_cut(str(resource), _LONGEST_CAUSE) for resource in operation.failed[:_CAUSES_TOLD]]
+    more = len(operation.failed) - _CAUSES_TOLD
+    failed += [f"and {more} more failed"] if more > 0 else []
+    causes = f": {'; '.join(failed)}" if failed else ""
+    return f"{_application(given)}{revision}: Argo CD sync failed{causes}"
+
+
+def _short(revisions: str) -> str:
+    """Shorten commits, and nothing else: a chart's version is told whole."""
+    return ", ".join(
+        revision[:_SHORT_REVISION] if _COMMIT.fullmatch(revision) else _cut(revision, _LONGEST_REVISION)
+        for revision in revisions.split(", ")
+    )
+
+
+def _what_runs(operation: Operation | None) -> list[str]:
+    """Say which version runs, as far as the furthest phase tells it."""
+    if operation is None or operation.furthest_phase is None:
+        return []
+    return [
+        "nothing was replaced" if operation.furthest_phase == "PreSync" else "the new version may be running"
+    ]
 
 
 def _cut(text: str, longest: int) -> str:
@@ -244,11 +272,25 @@ def _facts(alarm: Alarm, gathering: Gathering) -> list[str]:
     faults = [f"{variable}: {fault}" for variable, fault in alarm.faults.items()]
     return [
         *map(str, failed[:_CAUSES_TOLD]),
+        *_how_it_was_begun(gathering.operation),
         *to_do,
         *faults,
         *gathering.notes,
         *lines(gathering.targets, given.verify_condition),
     ]
+
+
+def _how_it_was_begun(operation: Operation | None) -> list[str]:
+    if operation is None:
+        return []
+    begun = f"begun by {operation.initiated_by}" if operation.initiated_by else ""
+    retries = f"after {operation.retries} retries" if operation.retries else ""
+    told = ", ".join(
+        filter(
+            None, (f"reached {operation.furthest_phase}" if operation.furthest_phase else "", begun, retries)
+        )
+    )
+    return [told] if told else []
 
 
 def _details(alarm: Alarm, gathering: Gathering) -> dict[str, Any]:

@@ -590,8 +590,8 @@ async def test_while_it_lasts_it_is_paged_again_every_hour(
     assert {event["dedup_key"] for event in pages} == {IN_STANDBY}
     assert [event["payload"]["summary"].partition(";")[0] for event in pages] == [
         "oms: the OMS has not been trading for 15 min",
-        "oms: the OMS has not been trading for 75 min",
-        "oms: the OMS has not been trading for 2.2 h",
+        "oms: the OMS has not been trading for 1 h 15 min",
+        "oms: the OMS has not been trading for 2 h 15 min",
     ]
 
 
@@ -1034,7 +1034,7 @@ def test_with_pagerduty_refusing_the_chat_is_told(far_oms: MockOms, far_pagerdut
         ends_well(process)
 
     first, last = (message.text for message in far_pagerduty.webhooks)
-    assert first.startswith("oms: the OMS has not been trading for ")
+    assert first.startswith("oms: our standby has lasted ")
     assert last.startswith("Over: ")
 
 
