@@ -616,6 +616,11 @@ class TestConfirmation:
         )
         assert (verdict.cause, oms.told) == (Cause.TIMED_OUT, [ASKED])
 
+    async def test_what_was_asked_is_looked_for_at_once(self, presync: Presync) -> None:
+        """One that need not drain does not cost a whole poll of trading."""
+        await presync(Oms(), STANDBY_POLL_SECONDS="1")
+        assert clock() < 0.1
+
     async def test_standby_is_noticed_at_the_pace_of_the_polls(self, presync: Presync) -> None:
         """A look every STANDBY_POLL_SECONDS, and no more than that."""
         oms = Oms(drains_for=10)

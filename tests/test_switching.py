@@ -333,6 +333,9 @@ UNDO = [
     pytest.param(asked(), seen(OTHER, OPERATOR, at=20), False, Step.LEFT, id="so is one that drains for one"),
     pytest.param(asked(), seen(STANDBY, EARLIER_RUN, at=20), False, Step.LEFT, id="so is another run's"),
     pytest.param(
+        asked(), seen(ACTIVE, EARLIER_RUN, at=20), False, Step.LEFT, id="also where another run made it trade"
+    ),
+    pytest.param(
         asked(), seen(ACTIVE, at=20), False, Step.ASK, id="what trades for nobody is asked once, just in case"
     ),
     pytest.param(
@@ -403,6 +406,15 @@ def test_an_operator_name_that_was_there_before_us_is_undone_while_it_trades() -
     """An OMS may go on naming whom it named before; as long as it trades it is asked once."""
     passage = Passage(mode(ACTIVE, OPERATOR), asked(LOST))
     assert passage.undo(asked(), seen(ACTIVE, OPERATOR, at=20), US, 20, gone=False) is Step.ASK
+
+
+def test_an_operator_name_that_was_there_before_us_is_left_once_it_does_not_trade() -> None:
+    """It names somebody else: nobody can tell whether that is still so, and nothing is sent."""
+    passage = Passage(mode(ACTIVE, OPERATOR), asked(ACCEPTED))
+    steps = {
+        passage.undo(asked(), seen(state, OPERATOR, at=20), US, 20, gone=False) for state in (STANDBY, OTHER)
+    }
+    assert {Step.LEFT} == steps
 
 
 TO_ACTIVE = [
