@@ -677,7 +677,7 @@ STATES = odd(
 )
 
 
-@examples(max_examples=300, deadline=None)
+@examples(max_examples=150, deadline=None)
 @given(odd(status=odd(operationState=STATES)))
 @example({"status": {"operationState": {"retryCount": True}}})
 @example({"status": {"operationState": {"syncResult": {"resources": [{"hookPhase": ["Failed"]}]}}}})
@@ -724,6 +724,6 @@ async def test_an_endless_application_is_not_read(ask: Ask, kubernetes: Kubernet
     block = b" " * 1024 * 1024
     api = kubernetes(reply(200, b"{" + 17 * block), silence)
 
-    reading = await ask(api, seconds=5)
+    reading = await ask(api, seconds=3)
 
     assert reading.problem == "the Application cannot be read: answered 200 longer than 16777216 bytes"

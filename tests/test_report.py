@@ -118,10 +118,10 @@ def words(settings: Alert, targets: Sequence[Target]) -> str:
             id="four, each named",
         ),
         pytest.param(
-            {f"oms-{number}": unreadable() for number in range(1, 501)},
-            "all 500 cannot be read: not known to trade "
-            "(oms-1:8080, oms-2:8080, oms-3:8080, oms-4:8080 and 496 more)",
-            id="five hundred",
+            {f"oms-{number}": unreadable() for number in range(1, 101)},
+            "all 100 cannot be read: not known to trade "
+            "(oms-1:8080, oms-2:8080, oms-3:8080, oms-4:8080 and 96 more)",
+            id="a hundred",
         ),
     ],
 )

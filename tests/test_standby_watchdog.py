@@ -201,14 +201,14 @@ async def test_an_oms_that_stays_in_our_standby_is_paged(
     async with watching("oms"):
         await asyncio.sleep(99)
         oms.held_by(OURS, mode)
-        await asyncio.sleep(1500)
+        await asyncio.sleep(950)
         oms.restart()
         await asyncio.sleep(60)
 
     first, second, opened, closed = told(pagerduty)
     assert [first, second] == AT_THE_START
     assert opened == (within_a_poll(1000), "trigger", "standby")
-    assert closed == (within_a_poll(1599), "resolve", "standby")
+    assert closed == (within_a_poll(1049), "resolve", "standby")
     keys = {event["dedup_key"] for event in pagerduty.events}
     assert keys == {IN_STANDBY, UNREADABLE}
 
@@ -221,7 +221,7 @@ async def test_a_sync_that_is_quick_enough_pages_nobody(
     oms = Oms()
     network.add("oms", oms)
     async with watching("oms"):
-        for run in range(5):
+        for run in range(3):
             oms.held_by(f"argocd-sync/run-{run}")
             await asyncio.sleep(880)
             oms.restart()
@@ -237,12 +237,12 @@ async def test_an_operators_standby_pages_nobody_but_is_counted(
     """Somebody knows of it already; who exactly is no label."""
     network.add("oms", Oms("standby", "operator/alice: INC-4711"))
     async with watching("oms") as watched:
-        await asyncio.sleep(2 * HOUR)
+        await asyncio.sleep(1500)
         counted = watched.metrics("oms_standby", "oms_mode")
 
     assert told(pagerduty) == AT_THE_START
     assert counted == {
-        'oms_standby_seconds{owner="somebody else",target="oms:8080"}': pytest.approx(2 * HOUR, abs=6),
+        'oms_standby_seconds{owner="somebody else",target="oms:8080"}': pytest.approx(1500, abs=6),
         'oms_mode_info{mode="standby",target="oms:8080"}': 1.0,
     }
 
@@ -254,12 +254,12 @@ async def test_a_standby_that_names_nobody_is_ours_unless_it_is_said_not_to_be(
     """OMS_UNNAMED_IS_OURS."""
     network.add("oms", Oms("standby"))
     async with watching("oms"):
-        await asyncio.sleep(HOUR)
+        await asyncio.sleep(1000)
     assert (within_a_poll(900), "trigger", "standby") in told(pagerduty)
 
     before = len(pagerduty.requests)
     async with watching("oms", OMS_UNNAMED_IS_OURS="false"):
-        await asyncio.sleep(HOUR)
+        await asyncio.sleep(1000)
     assert {event["event_action"] for event in pagerduty.events[before:]} == {"resolve"}
 
 
@@ -325,11 +325,11 @@ async def test_a_since_that_tells_nothing_counts_from_the_first_look(
     oms.since = since
     network.add("oms", oms)
     async with watching("oms") as watched:
-        await asyncio.sleep(HOUR)
+        await asyncio.sleep(950)
         counted = watched.metrics("oms_standby")
 
     assert (within_a_poll(900), "trigger", "standby") in told(pagerduty)
-    assert list(counted.values()) == [pytest.approx(HOUR, abs=6)]
+    assert list(counted.values()) == [pytest.approx(950, abs=6)]
 
 
 @turned
@@ -510,7 +510,7 @@ async def test_one_target_that_can_be_read_is_enough(
     network.add("oms-1", Oms())
     network.add("oms-2", hanging)
     async with watching("oms-1", "oms-2") as watched:
-        await asyncio.sleep(HOUR)
+        await asyncio.sleep(500)
         counted = watched.metrics("oms_mode", "oms_last")
 
     assert [kind for _, action, kind in told(pagerduty) if action == "trigger"] == []
@@ -583,8 +583,8 @@ async def test_while_it_lasts_it_is_paged_again_every_hour(
 ) -> None:
     """Somebody may have closed it too early: the same key, the words of the hour."""
     network.add("oms", Oms("standby", OURS))
-    async with watching("oms"):
-        await asyncio.sleep(900 + 2 * HOUR + 10)
+    async with watching("oms", WATCH_POLL_SECONDS="20"):
+        await asyncio.sleep(900 + 2 * HOUR + 50)
 
     pages = [event for event in pagerduty.events if event["event_action"] == "trigger"]
     assert {event["dedup_key"] for event in pages} == {IN_STANDBY}
@@ -638,11 +638,11 @@ async def test_with_pagerduty_down_the_rounds_go_on(
     async with watching("oms") as watched:
         await asyncio.sleep(1000)
         oms.restart()
-        await asyncio.sleep(1000)
+        await asyncio.sleep(500)
         pagerduty.port = "open"
         await asyncio.sleep(80)
         pages = watched.metrics("standby_watchdog_pages_total")
-        assert len(oms.asked("/health/mode")) == pytest.approx(2080 / 5, abs=20)
+        assert len(oms.asked("/health/mode")) == pytest.approx(1580 / 5, abs=20)
 
     assert sorted(kind for _, action, kind in told(pagerduty) if action == "resolve") == [
         "standby",
@@ -1181,6 +1181,7 @@ def long_life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subpro
         living.kill()
 
 
+@pytest.mark.timeout(600)
 def test_a_hundred_thousand_polls_leave_nothing_behind(
     long_life: tuple[subprocess.Popen[bytes], Path],
 ) -> None:

@@ -297,7 +297,7 @@ ROUNDS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(ROUNDS)
 def test_it_concludes_what_the_contract_says(rounds: Sequence[tuple[float, Mapping[str, Seen]]]) -> None:
     """The clock is the OMS's, not an address's: whatever was replaced, silent, or told."""
@@ -307,7 +307,7 @@ def test_it_concludes_what_the_contract_says(rounds: Sequence[tuple[float, Mappi
         assert watching.note(now, targets) == expected.after(now, targets)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(ROUNDS)
 def test_addresses_do_not_matter(rounds: Sequence[tuple[float, Mapping[str, Seen]]]) -> None:
     """The same looks under other addresses, new ones every round, lead to the same conclusions."""
