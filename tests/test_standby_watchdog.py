@@ -30,7 +30,7 @@ from tests.conftest import Loading, Serving
 from tests.hostile import resolver
 from tests.hostile.certificates import Authorities
 from tests.hostile.peer import Peer, never_shakes_hands, reply_json, silence
-from tests.hostile.process import Ending, Process
+from tests.hostile.process import SLACK_SECONDS, Ending, Process
 from tests.network import Behaviour, Network, Oms, PagerDuty, Reply, Request, answering, hung_up, silent
 from tests.watching import (
     IN_STANDBY,
@@ -299,10 +299,9 @@ async def test_since_when_is_what_the_oms_tells(
     assert told(pagerduty) == [(0, "resolve", "unreadable"), (0, "trigger", "standby")]
     [page] = [event for event in pagerduty.events if event["event_action"] == "trigger"]
     assert page["dedup_key"] == IN_STANDBY
-    assert page["payload"]["summary"].startswith("oms: the OMS has not been trading for 17 min")
     assert counted == {
-        'oms_standby_seconds{owner="argocd-sync",target="oms-1:8080"}': pytest.approx(10, abs=5),
-        'oms_standby_seconds{owner="argocd-sync",target="oms-2:8080"}': pytest.approx(1000, abs=5),
+        'oms_standby_seconds{owner="argocd-sync",target="oms-1:8080"}': pytest.approx(10, abs=PATIENCE),
+        'oms_standby_seconds{owner="argocd-sync",target="oms-2:8080"}': pytest.approx(1000, abs=PATIENCE),
     }
 
 
@@ -310,7 +309,7 @@ async def test_since_when_is_what_the_oms_tells(
 @pytest.mark.parametrize(
     "since",
     [
-        pytest.param(told_ago(-HOUR), id="in the future"),
+        pytest.param(told_ago(-24 * HOUR), id="in the future"),
         pytest.param("a while ago", id="not a moment"),
         pytest.param({"at": 3}, id="an object"),
         pytest.param(10**300, id="no moment at all"),
@@ -939,7 +938,7 @@ def ends_well(process: Process) -> Ending:
     began = time.monotonic()
     process.terminate()
     ending = process.ends(PATIENCE)
-    assert time.monotonic() - began < 1 + 4
+    assert time.monotonic() - began < 1 + SLACK_SECONDS
     assert (ending.code, ending.reason) == (0, "SIGTERM ended the watch")
     return ending
 
