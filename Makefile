@@ -9,7 +9,7 @@ LABELS = --label org.opencontainers.image.version=$(shell sed -n 's/^version = "
 REVISION = $(shell git rev-parse HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-cluster cluster check format lock bench soak image
+.PHONY: help demo test coverage test-engine test-cluster cluster check format lock bench soak image
 
 help: ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ coverage: .venv/ready tests/k8s/node_modules ## the same tests, and which lines 
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(ARGS)
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report
+
+test-engine: .venv/ready ## the rehearsal, signals and limits in real containers (BASES=local where no registry can be reached)
+	$(BIN)/pytest tests/engine $(ARGS)
 
 test-cluster: .venv/ready ## the same for real: needs a kubeconfig with Argo CD (tests/cluster/README.md)
 	$(BIN)/pytest -x --timeout=0 tests/cluster/syncs.py $(ARGS)
@@ -47,7 +50,7 @@ format: .venv/ready ## let ruff mend what it can
 bench: .venv/ready ## against the scripts that these commands replace
 	$(BIN)/python benchmarks/against_scripts.py
 
-image: ## build argocd-standby-hooks and mock-oms; BASES=local where no registry can be reached
+image: .venv/ready ## build argocd-standby-hooks and mock-oms; BASES=local where no registry can be reached
 ifeq ($(BASES),local)
 	docker image inspect $(STAND_IN) >/dev/null 2>&1 || images/stand-in.sh $(STAND_IN)
 endif
