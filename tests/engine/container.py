@@ -53,7 +53,12 @@ class Container:
     """One command, from its start until it ended; nothing is left of it afterwards."""
 
     def __init__(
-        self, command: str, environment: Mapping[str, str], *arguments: str, options: tuple[str, ...] = ()
+        self,
+        command: str,
+        environment: Mapping[str, str],
+        *arguments: str,
+        network: str = "host",
+        options: tuple[str, ...] = (),
     ) -> None:
         """Start it; what of the environment is secret is given to it as files."""
         self.command = command
@@ -66,15 +71,15 @@ class Container:
         given = {name: value for name, value in environment.items() if name not in SECRETS}
         given["SECRETS_DIR"] = SECRETS_DIR
         docker(
-            *("create", "--name", self.name, "--pull", "never", "--network", "host", "--memory", MEMORY),
+            *("create", "--name", self.name, "--pull", "never", "--network", network, "--memory", MEMORY),
             *as_shipped(),
             *(f"--env={name}={value}" for name, value in given.items()),
             f"--volume={projected(Path(self._directory.name, 'secrets'), files)}:{SECRETS_DIR}:ro",
             f"--volume={self._log}:{TERMINATION_LOG}",
-            # What is said twice counts as said last.
             *options,
             *(IMAGE, command, *arguments),
         )
+        self._pid = ""
         self._began = time.monotonic()
         docker("start", self.name)
 
@@ -99,9 +104,18 @@ class Container:
 
     def wait_until_it_listens(self) -> None:
         """Wait for the first moment at which SIGTERM is not lost: a first process has no default for it."""
-        status = Path("/proc", self.inspect("{{.State.Pid}}"), "status")
-        while not int(status.read_text().partition("SigCgt:")[2].split()[0], 16) & SIGTERM_IS_CAUGHT:
+        while not int(self.status("SigCgt"), 16) & SIGTERM_IS_CAUGHT:
             time.sleep(0.001)
+
+    def wait_until_it_looks_up_a_name(self) -> None:
+        """Wait for the thread in which the C library asks."""
+        while int(self.status("Threads")) < 2:
+            time.sleep(0.01)
+
+    def status(self, name: str) -> str:
+        """Read what the kernel says of its first process."""
+        self._pid = self._pid or self.inspect("{{.State.Pid}}")
+        return Path("/proc", self._pid, "status").read_text().partition(f"{name}:")[2].split()[0]
 
     def ends(self, within: float) -> Ending:
         """Wait for the end, within so many seconds and a loaded machine's slack; check what is true of each."""
@@ -137,8 +151,9 @@ def run(
     environment: Mapping[str, str],
     *arguments: str,
     within: float,
+    network: str = "host",
     options: tuple[str, ...] = (),
 ) -> Ending:
     """Run a command to its end."""
-    with Container(command, environment, *arguments, options=options) as container:
+    with Container(command, environment, *arguments, network=network, options=options) as container:
         return container.ends(within)
