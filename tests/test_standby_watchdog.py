@@ -952,8 +952,9 @@ def test_a_terminated_sync_from_beginning_to_end(far_oms: MockOms, far_pagerduty
             replica.operator("standby", OURS)
 
         eventually(lambda: is_open(far_pagerduty, IN_STANDBY))
+        # It is counted once the answer has come back.
+        eventually(lambda: series(address)['standby_watchdog_pages_total{outcome="delivered"}'] == 1)
         counted = series(address)
-        assert counted['standby_watchdog_pages_total{outcome="delivered"}'] == 1
         assert sum(name.startswith("oms_standby_seconds") for name in counted) == 2
 
         for replica in far_oms.replicas:
