@@ -6,10 +6,11 @@ STAND_IN := stand-in/python:3.13-slim-trixie
 ON_BASES = $(if $(filter local,$(BASES)),--network host --build-arg PYTHON=$(STAND_IN))
 LABELS = --label org.opencontainers.image.version=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
 	$(if $(REVISION),--label org.opencontainers.image.revision=$(REVISION))
+ACTIONLINT := build/bin/actionlint
 REVISION = $(shell git rev-parse HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-engine test-cluster cluster check format lock bench soak image
+.PHONY: help demo test coverage test-engine test-cluster cluster check format lock bench soak image sbom
 
 help: ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,11 +38,15 @@ cluster: ## a kind cluster with Argo CD, for test-cluster
 soak: .venv/ready ## the watchdog for an hour: memory, file descriptors, CPU
 	$(BIN)/python benchmarks/watchdog.py --seconds 3600
 
-check: .venv/ready ## ruff, mypy, import-linter
+check: .venv/ready ## ruff, mypy, import-linter, hadolint, zizmor, actionlint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile images/*/Dockerfile
+	$(BIN)/zizmor --offline --quiet --no-progress .github
+	@if command -v go >/dev/null; then $(MAKE) --no-print-directory $(ACTIONLINT) && $(ACTIONLINT) -shellcheck=; else \
+		echo "actionlint is not run: it is made with go, see https://go.dev/doc/install"; test -z "$$CI"; fi
 
 format: .venv/ready ## let ruff mend what it can
 	$(BIN)/ruff check --fix
@@ -58,10 +63,19 @@ endif
 	docker build --quiet $(ON_BASES) $(LABELS) --tag argocd-standby-hooks .
 	docker build --quiet $(LABELS) --tag mock-oms --file images/mock-oms/Dockerfile .
 
+sbom: .venv/ready ## list what the lock file puts into the image, as CycloneDX: build/sbom.cdx.json
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --spec-version 1.6 \
+		--output-reproducible --output-format JSON --output-file build/sbom.cdx.json requirements/run.txt
+
 lock: .venv/ready ## resolve requirements/*.in anew; no index is named
 	for set in run build dev; do $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		requirements/$$set.in -o requirements/$$set.txt; done
+
+# The package of that name on PyPI fetches a program when it is installed; this builds it, from a checked source.
+$(ACTIONLINT):
+	GOBIN=$(CURDIR)/build/bin go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 # Argo CD's and Prometheus' own schemas; without npm the tests that need them say so.
 tests/k8s/node_modules: tests/k8s/package-lock.json

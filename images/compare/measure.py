@@ -32,7 +32,7 @@ VARIANTS = {
     "slim, the venv's bytecode": "compare:slim",
     "slim, all bytecode": "compare:slim-compiled",
     "distroless-like, all bytecode": "compare:distroless",
-    "**closure on scratch, all bytecode**": "argocd-standby-hooks",
+    "**closure on scratch, all bytecode**": "argocd-standby-hooks:latest",
 }
 LIMITS = (None, "0.5", "0.25", "0.1")
 # Tells when it begins, on the clock that the mock has, too.
