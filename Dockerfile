@@ -19,11 +19,12 @@ RUN python3 images/lay_out.py /opt/hooks /root-of-image
 COPY LICENSE README.md pyproject.toml ./
 COPY hooks hooks
 # Isolated (-I): neither PYTHON* variables nor the working directory can put other code in the place of this one.
-# Unchecked hashes: the same source makes the same bytes, and nothing is compared at each start.
+# What the scripts do for Windows would come before SIGTERM is listened to, which the first process of a container
+# otherwise never gets. Unchecked hashes: the same source makes the same bytes, and nothing is compared at each start.
 RUN /opt/build/bin/pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir /opt/build/wheel . \
  && /opt/build/bin/pip --python /opt/hooks/bin/python3 install --no-cache-dir --no-compile --no-deps /opt/build/wheel/*.whl \
  && find /opt/hooks/bin -type f ! -name '*-*' -delete \
- && sed -i '1 s/python3*$/python3 -I/' /opt/hooks/bin/*-* \
+ && sed -i -e '1 s/python3*$/python3 -I/' -e '/^import re$/d' -e '/sys\.argv\[0\]/d' /opt/hooks/bin/*-* \
  && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/hooks
 
 # An interpreter in which nothing is installed: also what images/mock-oms is built on.
