@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 
 from hooks.log import logger
-from hooks.redaction import redact
+from hooks.redaction import printable, redact
 
 USER_AGENT = "argocd-standby-hooks"
 _QUOTED = 200
@@ -66,7 +66,7 @@ class Answer:
     def __str__(self) -> str:
         """Quote status and first line of the body, printable and short, no secret in it."""
         for line in redact(self.body.decode("utf-8", "replace")).splitlines():
-            text = "".join(character if character.isprintable() else " " for character in line).strip()
+            text = printable(line).strip()
             if text:
                 return f"{self.status} {text[:_QUOTED]}{'…' if len(text) > _QUOTED else ''}"
         return str(self.status)
@@ -265,8 +265,7 @@ def _resolver_words(error: socket.gaierror) -> str:
 def _words(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
         return os.strerror(error.errno).lower()
-    text = "".join(character if character.isprintable() else " " for character in redact(str(error)))
-    return text[:_QUOTED]
+    return printable(redact(str(error)))[:_QUOTED]
 
 
 def system_trust() -> ssl.SSLContext:

@@ -10,7 +10,7 @@ from hooks import command
 from hooks.attempt import Failure
 from hooks.log import logger
 from hooks.oms.documents import Look, Ownership
-from hooks.oms.fleet import Fleet, Requests
+from hooks.oms.fleet import Fleet, Requests, refused
 from hooks.oms.switching import Passage, Step
 from hooks.oms.target import Target
 from hooks.oms.words import told_together
@@ -80,7 +80,7 @@ class Crossing:
         looks, guard = await asyncio.gather(
             self._fleet.modes(self._fleet.targets, deadline), self._guard(deadline)
         )
-        if verdict := self._refused(looks) or guard or self._absent(looks):
+        if verdict := refused(looks) or guard or self._absent(looks):
             return verdict
         self._standby.see(looks)
         steps = {
@@ -141,12 +141,6 @@ class Crossing:
                 return Verdict(Cause.REFUSED, f"STANDBY_GUARD_CONDITION is not true of {target.label}")
             if health.problem is None:
                 self._guarded.add(target)
-        return None
-
-    def _refused(self, looks: Mapping[Target, Look]) -> Verdict | None:
-        for target, look in looks.items():
-            if look.refused:
-                return Verdict(Cause.REFUSED, f"{target.label} does not tell its mode: {look.problem}")
         return None
 
     def _foreign(self, steps: Mapping[Target, Step]) -> Verdict | None:

@@ -64,3 +64,8 @@ def redact(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [redact(item) for item in value]
     return value
+
+
+def printable(text: str) -> str:
+    """Return a text with a space for every character that is not printed."""
+    return "".join(character if character.isprintable() else " " for character in text)

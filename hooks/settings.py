@@ -369,11 +369,6 @@ class Oms(Logging):
             raise ValueError("is set without OMS_CLIENT_CERT_FILE")
         return value
 
-    @property
-    def run_name(self) -> str:
-        """Return our name in a switch, `$reason`: with a run id it tells this run from every other."""
-        return f"{self.oms_reason}/{self.hook_run_id}" if self.hook_run_id else self.oms_reason
-
 
 def load_client_certificate(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     """Show this certificate; an encrypted key is a fault (without a password OpenSSL asks the terminal)."""

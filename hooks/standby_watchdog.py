@@ -23,7 +23,7 @@ from hooks.metrics import Metrics, TargetMetrics, serve
 from hooks.oms.addresses import Address
 from hooks.oms.documents import Look, Ownership, State, since
 from hooks.oms.fleet import Fleet
-from hooks.oms.report import details, lines, modes_in_words, return_command, trades
+from hooks.oms.report import details, lines, modes_in_words, return_command, trades, what_to_do
 from hooks.oms.target import Target
 from hooks.oms.vigil import Seen, Vigil, Wanted
 from hooks.paging.beacon import Beacon
@@ -186,19 +186,15 @@ class Watchdog:
     def _page(self, page: Page, what: str) -> Page:
         given, targets = self._given, self.fleet.targets
         modes = modes_in_words(targets, Ownership.of(given), given.oms_since_filter)
-        command = return_command(given.service_account_dir)
-        to_do = (
-            [] if targets and all(map(trades, targets)) else [f"to return what is ours to trading: {command}"]
-        )
         told = {
             "application": f"{page.namespace}/{page.application}",
             "targets": details(targets, given.oms_since_filter),
-            "return_to_active": command,
+            "return_to_active": return_command(given.service_account_dir),
         }
         return replace(
             page,
             summary="; ".join(filter(None, (f"{page.application}: {what}", modes, self.fleet.problem))),
-            facts=[*to_do, *lines(targets)],
+            facts=[*what_to_do(targets, given.service_account_dir), *lines(targets)],
             details=told,
             links=links(given),
         )

@@ -19,11 +19,11 @@ from hooks.argocd import Operation, read_operation
 from hooks.log import logger
 from hooks.oms.documents import Ownership, State
 from hooks.oms.fleet import Fleet, Requests
-from hooks.oms.report import details, lines, modes_in_words, return_command, trades
+from hooks.oms.report import details, lines, modes_in_words, return_command, trades, what_to_do
 from hooks.oms.target import Target
 from hooks.oms.way_back import WayBack
 from hooks.paging.delivery import Delivery, Endurance
-from hooks.paging.incident import SYNC_FAILED, Page, links
+from hooks.paging.incident import SYNC_FAILED, Page, links, shortened
 from hooks.redaction import redact
 from hooks.settings import Alert, AlertByPagerDuty, MisconfiguredError
 from hooks.verdict import Cause, Verdict
@@ -221,7 +221,9 @@ def _what_failed(given: Alert, gathering: Gathering) -> str:
         unknown = " (why could not be read)" if gathering.application_problem else ""
         return f"{_application(given)}: Argo CD sync failed{unknown}"
     revision = f" at {_short(operation.revision)}" if operation.revision else ""
-    failed = [_cut(str(resource), _LONGEST_CAUSE) for resource in operation.failed[:_CAUSES_TOLD]]
+    failed = [
+        shortened(redact(str(resource)), _LONGEST_CAUSE) for resource in operation.failed[:_CAUSES_TOLD]
+    ]
     more = len(operation.failed) - _CAUSES_TOLD
     failed += [f"and {more} more failed"] if more > 0 else []
     causes = f": {'; '.join(failed)}" if failed else ""
@@ -231,7 +233,9 @@ def _what_failed(given: Alert, gathering: Gathering) -> str:
 def _short(revisions: str) -> str:
     """Shorten commits, and nothing else: a chart's version is told whole."""
     return ", ".join(
-        revision[:_SHORT_REVISION] if _COMMIT.fullmatch(revision) else _cut(revision, _LONGEST_REVISION)
+        revision[:_SHORT_REVISION]
+        if _COMMIT.fullmatch(revision)
+        else shortened(redact(revision), _LONGEST_REVISION)
         for revision in revisions.split(", ")
     )
 
@@ -243,11 +247,6 @@ def _what_runs(operation: Operation | None) -> list[str]:
     return [
         "nothing was replaced" if operation.furthest_phase == "PreSync" else "the new version may be running"
     ]
-
-
-def _cut(text: str, longest: int) -> str:
-    text = redact(text)  # before it is cut: half a secret is not recognised
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _modes(given: Alert, gathering: Gathering) -> str:
@@ -263,17 +262,11 @@ def _facts(alarm: Alarm, gathering: Gathering) -> list[str]:
     """Return what a chat is told besides the summary, a line each."""
     given = alarm.settings
     failed = gathering.operation.failed if gathering.operation else ()
-    all_trade = gathering.targets and all(map(trades, gathering.targets))
-    to_do = (
-        []
-        if all_trade
-        else [f"to return what is ours to trading: {return_command(given.service_account_dir)}"]
-    )
     faults = [f"{variable}: {fault}" for variable, fault in alarm.faults.items()]
     return [
         *map(str, failed[:_CAUSES_TOLD]),
         *_how_it_was_begun(gathering.operation),
-        *to_do,
+        *what_to_do(gathering.targets, given.service_account_dir),
         *faults,
         *gathering.notes,
         *lines(gathering.targets, given.verify_condition),

@@ -14,6 +14,7 @@ import structlog
 from hooks import redaction, settings
 from tests.hostile.certificates import Authorities
 from tests.hostile.peer import Behaviour, Peer
+from tests.network import Network
 
 S = TypeVar("S", bound=settings.Logging)
 
@@ -96,3 +97,9 @@ def serving() -> Iterator[Serving]:
 def authorities(tmp_path_factory: pytest.TempPathFactory) -> Authorities:
     """Certificate authorities of this run: a trusted one, and one that nobody trusts."""
     return Authorities.made_in(tmp_path_factory.mktemp("authorities"))
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Network:
+    """Stand in for the network: hold all that can be spoken to."""
+    return Network(monkeypatch)

@@ -97,12 +97,6 @@ def _log() -> Iterator[None]:
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    """Hold all that can be spoken to."""
-    return Network(monkeypatch)
-
-
-@pytest.fixture
 def pagerduty(network: Network) -> Receiver:
     """Accept what comes, unless a test says otherwise."""
     receiver = Receiver()

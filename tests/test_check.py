@@ -46,12 +46,6 @@ class Checking(Protocol):
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    """Stand in for the network."""
-    return Network(monkeypatch)
-
-
-@pytest.fixture
 def checking(network: Network, loading: Loading) -> Checking:
     """Check, with all that any command must have."""
 

@@ -63,12 +63,6 @@ def table(answers: dict[str, Behaviour], *more: Any) -> list[Any]:
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    """Hold all that can be spoken to."""
-    return Network(monkeypatch)
-
-
-@pytest.fixture
 def pagerduty(network: Network) -> Receiver:
     """Accept what comes, unless a test says otherwise."""
     receiver = Receiver()

@@ -35,12 +35,6 @@ BODY = Expression('. as $reason | {"mode":"standby","reason":$reason}')
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    """Stand in for the network."""
-    return Network(monkeypatch)
-
-
-@pytest.fixture
 def every_pod(loading: Loading) -> Fleet:
     """Be every address of the name oms, two at least."""
     return Fleet(loading(settings.Oms, OMS_URL="http://oms", OMS_EVERY_POD="true", OMS_MIN_TARGETS="2"))

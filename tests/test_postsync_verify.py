@@ -58,12 +58,6 @@ class Postsync(Protocol):
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    """Stand in for the network."""
-    return Network(monkeypatch)
-
-
-@pytest.fixture
 def postsync(network: Network, loading: Loading) -> Postsync:
     """Play the command, as run-2."""
 

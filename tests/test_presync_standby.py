@@ -75,12 +75,6 @@ class FirstSync(Protocol):
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    """Stand in for the network."""
-    return Network(monkeypatch)
-
-
-@pytest.fixture
 def presync(network: Network, loading: Loading) -> Presync:
     """Play the command, as run-2."""
 

@@ -24,12 +24,6 @@ OURS = "argocd-sync/run-1"
 SINCE = "2026-03-02T07:30:00Z"
 
 
-@pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    """Hold all that can be spoken to."""
-    return Network(monkeypatch)
-
-
 async def looked_at(
     network: Network, loading: Loading, replicas: Mapping[str, Oms], **variables: str
 ) -> tuple[Alert, tuple[Target, ...]]:

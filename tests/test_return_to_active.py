@@ -41,12 +41,6 @@ class Returning(Protocol):
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    """Stand in for the network."""
-    return Network(monkeypatch)
-
-
-@pytest.fixture
 def returning(network: Network, loading: Loading) -> Returning:
     """Play the command as a person does, with no run of its own."""
 

@@ -18,6 +18,7 @@ from hooks import redaction, settings
 from hooks.attempt import NoAnswer, Outcome, Peer, no_trust
 from hooks.expression import Expression
 from hooks.oms.addresses import Address
+from hooks.oms.documents import Ownership
 from hooks.paging.endpoint import Endpoint
 from hooks.settings import BaseUrl, MisconfiguredError
 from tests.conftest import KINDS, VARIABLES, Loading
@@ -480,7 +481,7 @@ def test_our_name_names_the_run(run: str, name: str, loading: Loading) -> None:
     """Where there is a run to name."""
     read = loading(settings.Standby, **REQUIRED, HOOK_RUN_ID=run)
     assert isinstance(read, settings.Oms)
-    assert name == read.run_name
+    assert name == Ownership.of(read).mine
 
 
 # What must fit together

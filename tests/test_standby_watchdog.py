@@ -85,12 +85,6 @@ Watching = Callable[..., AbstractAsyncContextManager[Watched]]
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    """Hold all that can be spoken to."""
-    return Network(monkeypatch)
-
-
-@pytest.fixture
 def pagerduty(network: Network) -> PagerDuty:
     """Accept what comes, unless a test says otherwise."""
     receiver = PagerDuty()

@@ -59,12 +59,6 @@ class Alert(Protocol):
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    """Hold all that can be spoken to."""
-    return Network(monkeypatch)
-
-
-@pytest.fixture
 def pagerduty(network: Network) -> Receiver:
     """Accept every event."""
     receiver = Receiver()

@@ -24,12 +24,6 @@ BODY = Expression('. as $reason | {"mode":"active","reason":$reason}')
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    """Stand in for the network."""
-    return Network(monkeypatch)
-
-
-@pytest.fixture
 def fleet(network: Network, loading: Loading) -> Fleet:
     """Be every address of the name oms."""
     return Fleet(loading(settings.Oms, OMS_URL="http://oms", OMS_EVERY_POD="true"))

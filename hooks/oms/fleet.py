@@ -18,6 +18,7 @@ from hooks.oms.switching import Asked
 from hooks.oms.target import Target, trust_of
 from hooks.oms.words import told_together
 from hooks.settings import Oms
+from hooks.verdict import Cause, Verdict
 from hooks.waiting import Deadline, backed_off, now
 
 _FIRST_BACK_OFF = 0.1
@@ -86,6 +87,14 @@ class Fleet:
     async def aclose(self) -> None:
         for target in self._by_address.values():
             await target.aclose()
+
+
+def refused(looks: Mapping[Target, Look]) -> Verdict | None:
+    """Return the verdict on a round in which a target does not let us ask for its mode, else None."""
+    for target, look in looks.items():
+        if look.refused:
+            return Verdict(Cause.REFUSED, f"{target.label} does not tell its mode: {look.problem}")
+    return None
 
 
 class Requests:

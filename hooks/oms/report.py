@@ -122,3 +122,10 @@ def return_command(service_account_dir: Path) -> str:
     except (OSError, UnicodeDecodeError):
         namespace = ""
     return f"kubectl{namespace} create job oms-return-$(date +%s) --from=cronjob/oms-return-to-active"
+
+
+def what_to_do(targets: Sequence[Target], service_account_dir: Path) -> list[str]:
+    """Tell how to return what is ours to trading, unless every target trades."""
+    if targets and all(map(trades, targets)):
+        return []
+    return [f"to return what is ours to trading: {return_command(service_account_dir)}"]

@@ -107,12 +107,10 @@ class Passage:
         if mode is None:
             # Nobody answers at an address that is nobody's any more.
             return Step.LEFT if gone and look.failure is not None else Step.LOOK
-        anothers = self._came_to_name_another(mode, names)
-        if mode.state is State.ACTIVE and not (anothers and names.is_ours(mode.owner)):
+        another_run = self._came_to_name_another(mode, names) and names.is_ours(mode.owner)
+        if mode.state is State.ACTIVE and not another_run:
             return self._undo_of_active(back, look, mode, names, now)
-        if anothers:
-            return Step.LEFT
-        if names.is_foreign(mode.owner):
+        if self.taken(mode, names):
             return Step.LEFT
         return Step.ASK if now >= back.not_before else Step.LOOK
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from hooks.expression import Expression
 from hooks.log import logger
 from hooks.oms.documents import HealthLook, Look, State
-from hooks.oms.fleet import Fleet, Requests
+from hooks.oms.fleet import Fleet, Requests, refused
 from hooks.oms.switching import Step, to_active
 from hooks.oms.target import Target
 from hooks.oms.verification import Streaks
@@ -83,7 +83,7 @@ class WayBack:
             # Who stopped answering may have restarted: what it runs now was not verified.
             self._streaks.forget(target for target, look in looks.items() if look.mode is None)
             self._traded |= _trading(looks)
-            if verdict := _refused(looks) or self._judge(healths):
+            if verdict := refused(looks) or self._judge(healths):
                 return verdict
             steps = {target: _step(requests, target, look, may_return) for target, look in looks.items()}
             self._note_left(steps)
@@ -179,13 +179,6 @@ def _step(requests: Requests, target: Target, look: Look, may_return: Callable[[
 
 def _trading(looks: Mapping[Target, Look]) -> set[Target]:
     return {target for target, look in looks.items() if look.mode and look.mode.state is State.ACTIVE}
-
-
-def _refused(looks: Mapping[Target, Look]) -> Verdict | None:
-    for target, look in looks.items():
-        if look.refused:
-            return Verdict(Cause.REFUSED, f"{target.label} does not tell its mode: {look.problem}")
-    return None
 
 
 def _warn_of_trading(first_looks: Mapping[Target, Look]) -> None:

@@ -114,13 +114,13 @@ class Page:
         head = {"event_action": "trigger", "dedup_key": self.dedup_key}
         payload = {
             "summary": _summary(self.summary),
-            "source": _shortened(self.source, LONGEST_SUMMARY),
+            "source": shortened(self.source, LONGEST_SUMMARY),
             "severity": self.severity,
         }
         if minimal:
             return {**head, "payload": payload}
         optional = {"component": self.component, "group": self.namespace, "class": self.kind}
-        payload |= {name: _shortened(value, LONGEST_SUMMARY) for name, value in optional.items() if value}
+        payload |= {name: shortened(value, LONGEST_SUMMARY) for name, value in optional.items() if value}
         links = [{"href": href, "text": text} for text, href in self.links.items()]
         client = {"client": "Argo CD", "client_url": href} if (href := self.links.get("Application")) else {}
         whole = {**head, "payload": payload, "links": links, **client}
@@ -171,19 +171,16 @@ class Page:
 
 
 def _line(text: str) -> str:
-    return _shortened(_printable(redaction.redact(text)), _LONGEST_FACT)
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)
+    return shortened(redaction.printable(redaction.redact(text)), _LONGEST_FACT)
 
 
 def _summary(text: str) -> str:
     """Keep a summary on one line, printable and within its limit, and no secret in it."""
-    return _shortened(" ".join(_printable(redaction.redact(text)).split()), LONGEST_SUMMARY)
+    return shortened(" ".join(redaction.printable(redaction.redact(text)).split()), LONGEST_SUMMARY)
 
 
-def _shortened(text: str, longest: int) -> str:
+def shortened(text: str, longest: int) -> str:
+    """Cut a text to so many characters, with a mark; redact it before: half a secret is not recognised."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 

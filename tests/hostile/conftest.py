@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.hostile.certificates import Authorities
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -16,12 +14,6 @@ if TYPE_CHECKING:
 
 # A scene mostly waits; more than this would only slow each other down.
 AT_ONCE = 4
-
-
-@pytest.fixture(scope="session")
-def authorities(tmp_path_factory: pytest.TempPathFactory) -> Authorities:
-    """Certificate authorities of this run."""
-    return Authorities.made_in(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="session")
